@@ -1,0 +1,98 @@
+# Two commands matter: `make book` and `make test`. `make help` lists all.
+
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+VENV = .venv
+SITE = .venv-site
+PAGE = _build/html/index.html
+
+# a relative path would mean another folder inside each notebook
+ifdef MINIVAE_DATA
+export MINIVAE_DATA := $(abspath $(MINIVAE_DATA))
+endif
+# uv does not read pip's settings
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+export MPLBACKEND = agg
+export PYDEVD_DISABLE_FILE_VALIDATION = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve test lint nbval lab refresh format lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+
+book: $(SITE)/.ready ## build the pages from stored outputs
+	$(SITE)/bin/jupyter-book build -n -W --keep-going .
+	@echo
+	@echo "The book: file://$(CURDIR)/$(PAGE)"
+	@echo "Open this address in a browser, or run: make serve"
+
+serve: ## show the built pages at http://localhost:8000
+	@test -f $(PAGE) || $(MAKE) book
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+test: lint book $(VENV)/.ready ## lint, unit tests, page tests, all chapters
+	$(VENV)/bin/python -m pytest
+	$(MAKE) nbval
+
+lint: $(VENV)/.ready ## check style and formatting
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
+	$(VENV)/bin/python -m pytest book --nbval --nbval-current-env \
+	  --nbval-cell-timeout=300 --durations=5 -p no:cacheprovider
+
+lab: $(VENV)/.ready ## open the chapters in JupyterLab
+	$(VENV)/bin/jupyter lab --notebook-dir=book
+
+refresh: $(VENV)/.ready ## run chapters and store outputs [CHAPTER=name]
+	$(VENV)/bin/python book/_ext/refresh.py $(CHAPTER)
+
+format: $(VENV)/.ready ## format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: $(UV) ## renew requirements.lock from pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --all-extras --no-emit-index-url --no-header \
+	  --upgrade --output-file requirements.lock pyproject.toml
+
+clean: ## remove what was built and installed
+	rm -rf _build $(VENV) $(SITE) .tools .cache .pytest_cache .ruff_cache
+
+# --- set-up, once; repeated only when the lock or the project changes -------
+
+$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
+	@echo "Setting up $(VENV): torch and all, about 5 GB, a minute or more"
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
+	$(UV) pip install --quiet --python $(VENV) --require-hashes \
+	  -r requirements.lock
+	$(UV) pip install --quiet --python $(VENV) --no-deps -e .
+	@touch $@
+
+$(SITE)/.ready: requirements.lock pyproject.toml | $(UV)
+	@echo "Setting up $(SITE): the page builder, without torch"
+	$(UV) venv --quiet --clear --python $(PYTHON) $(SITE)
+	$(SITE)/bin/python -c "import tomllib; print('\n'.join(tomllib.load( \
+	  open('pyproject.toml', 'rb'))['project']['optional-dependencies'][ \
+	  'site']))" > $(SITE)/site.in
+	$(UV) pip install --quiet --python $(SITE) -r $(SITE)/site.in \
+	  -c requirements.lock
+	@touch $@
+
+.tools/bin/uv:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; \
+	    exit 1; }
+	@{ $(PYTHON) -m venv .tools >/dev/null 2>&1 && \
+	   .tools/bin/python -m pip install -q uv==$(UV_VERSION); } || \
+	 { rm -rf .tools; \
+	   $(PYTHON) -m pip install -q --target .tools uv==$(UV_VERSION); } || \
+	 { echo "Could not install uv: this Python needs its venv module or pip"; \
+	   echo "(on Debian and Ubuntu: python3-venv), or put uv on the PATH."; \
+	   exit 1; }

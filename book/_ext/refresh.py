@@ -1,0 +1,137 @@
+"""Run chapters and store their outputs, the same bytes for the same code.
+
+    python book/_ext/refresh.py                       # every chapter
+    python book/_ext/refresh.py 05_a_map_of_digits    # one or several
+
+A stored figure must never be older than the code that drew it. So each
+chapter carries fingerprints of the modules of minivae that it loaded and of
+its own cells, and a test compares them with the present code.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+BOOK = Path(__file__).resolve().parents[1]
+PROBE = (
+    "import sys, json\n"
+    "print(json.dumps(sorted(m for m in sys.modules "
+    "if m.partition('.')[0] == 'minivae')))"
+)
+
+
+def chapters() -> list[Path]:
+    """All chapters in reading order."""
+    return sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+
+
+def module_fingerprint(name: str) -> str:
+    """Hash of a module's syntax tree without docstrings and comments."""
+    spec = importlib.util.find_spec(name)
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
+            body[0].value.value = ""
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def cells_fingerprint(notebook: nbformat.NotebookNode) -> str:
+    """Hash of the code of a chapter."""
+    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Remove what differs from run to run without meaning anything."""
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i:02d}"
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [o for o in map(_lasting, cell.outputs) if o]
+    notebook.metadata = {
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        },
+        "language_info": {"name": "python"},
+    }
+
+
+def _lasting(
+    output: nbformat.NotebookNode,
+) -> nbformat.NotebookNode | None:
+    """An output as it is stored, or None for a progress bar."""
+    if output.output_type == "stream":
+        return None if output.name == "stderr" else output
+    data = output.get("data", {})
+    # the widget lives in a kernel only; its still picture stays
+    if data.pop("application/vnd.jupyter.widget-view+json", None):
+        return output if "image/png" in data else None
+    return output
+
+
+def refresh(path: Path) -> float:
+    """Execute a chapter and store it; returns the seconds that it took."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
+    start = time.perf_counter()
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    seconds = time.perf_counter() - start
+    modules = json.loads(notebook.cells.pop().outputs[0].text)
+    normalise(notebook)
+    notebook.metadata["minivae"] = {
+        "cells": cells_fingerprint(notebook),
+        "modules": {name: module_fingerprint(name) for name in modules},
+    }
+    nbformat.validate(notebook)
+    part = path.with_suffix(".part")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
+    return seconds
+
+
+def main(names: list[str]) -> None:
+    """Refresh the named chapters, or all."""
+    known = {path.stem: path for path in chapters()}
+    unknown = [n for n in names if Path(n).stem not in known]
+    if unknown:
+        sys.exit(f"no chapter {unknown[0]}; there are {', '.join(known)}")
+    from minivae.data import load_digits
+
+    source = load_digits().source
+    if source != "mnist":
+        sys.exit(
+            "stored outputs are made on MNIST, but only the built-in digits "
+            "were found; set MINIVAE_DATA to a folder that has MNIST/raw in it"
+        )
+    for name in names or known:
+        path = known[Path(name).stem]
+        print(f"{path.name} ...", end=" ", flush=True)
+        print(f"{refresh(path):.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

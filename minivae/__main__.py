@@ -1,0 +1,178 @@
+"""Train, evaluate and sample from the command line."""
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from minivae import data
+from minivae.checkpoint import CheckpointError, load_model
+from minivae.evaluate import evaluate, log_likelihood
+from minivae.latent import sample_digits
+from minivae.models import CVAE, VAE, Autoencoder
+from minivae.train import TrainConfig, find_device, fit
+
+MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; options of a run come from `TrainConfig`."""
+    top = argparse.ArgumentParser(
+        prog="python -m minivae", description=__doc__, allow_abbrev=False
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        one.add_argument("--data", default="auto", choices=data.NAMES)
+        one.add_argument(
+            "--json", action="store_true", help="end with a line of JSON"
+        )
+        return one
+
+    train = command("train", "Train a model and score it on the test set.")
+    train.add_argument("--model", required=True, choices=tuple(MODELS))
+    train.add_argument("--n-latent", type=int, default=20)
+    train.add_argument("--hidden", type=int, nargs="*", default=[400, 200])
+    train.add_argument("--likelihood", choices=("bernoulli", "gaussian"))
+    train.add_argument("--sigma", type=float, help="of a Gaussian pixel")
+    train.add_argument("--beta", type=float, help="weight of the KL")
+    for option in fields(TrainConfig):
+        flag = "--" + option.name.replace("_", "-")
+        train.add_argument(flag, type=option.type, default=option.default)
+    train.add_argument("--checkpoint", help="save here, and resume from here")
+
+    score = command("evaluate", "Score a trained model on the test set.")
+    score.add_argument("--checkpoint", required=True)
+    score.add_argument(
+        "--samples", type=int, default=100, help="for the log-likelihood"
+    )
+    score.add_argument("--device", default="auto")
+
+    sample = command("sample", "Draw new digits.")
+    sample.add_argument("--checkpoint", required=True)
+    sample.add_argument("--digit", type=int, help="0 to 9, for a cvae")
+    sample.add_argument("--n", type=int, default=100)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--out", required=True, help=".png or .npy")
+    return top
+
+
+def run_train(args: argparse.Namespace) -> dict:
+    """Build, fit, score."""
+    options = {
+        name: value
+        for name in ("likelihood", "sigma", "beta")
+        if (value := getattr(args, name)) is not None
+    }
+    if options and args.model == "ae":
+        raise ValueError(
+            f"--{next(iter(options))}: an autoencoder has none; leave it out, "
+            "or train --model vae"
+        )
+    if args.checkpoint == "":
+        raise ValueError(
+            "--checkpoint: expected a file, got an empty path; give one such "
+            "as vae.pt, or leave the option out"
+        )
+    config = TrainConfig(
+        **{f.name: getattr(args, f.name) for f in fields(TrainConfig)}
+    )
+    model = MODELS[args.model](
+        n_latent=args.n_latent,
+        hidden=tuple(args.hidden),
+        seed=config.seed,
+        **options,
+    )
+    digits = data.load_digits(args.data, "train")
+    history = fit(model, digits, config, args.checkpoint)
+    test = data.load_digits(digits.source, "test")
+    return {
+        "model": args.model,
+        "data": digits.source,
+        "epochs": len(history.loss),
+        "loss": history.loss[-1],
+        "digits_per_second": history.digits_per_second[-1],
+        "test": evaluate(model, test),
+        "checkpoint": args.checkpoint,
+    }
+
+
+def run_evaluate(args: argparse.Namespace) -> dict:
+    """Score a checkpoint on the test set."""
+    model = load_model(args.checkpoint, find_device(args.device))
+    test = data.load_digits(args.data, "test")
+    scores = {"elbo": None, "kl": None, "log_likelihood": None}
+    scores |= evaluate(model, test)
+    if isinstance(model, VAE):
+        scores["log_likelihood"] = log_likelihood(
+            model, test, args.samples, progress=True
+        )
+    return scores | {"n": len(test), "data": test.source}
+
+
+def run_sample(args: argparse.Namespace) -> dict:
+    """Draw digits into a file."""
+    out = Path(args.out)
+    if out.suffix not in (".png", ".npy"):
+        raise ValueError(
+            f"--out: expected a name that ends in .png or .npy, got "
+            f"{args.out!r}; change the ending"
+        )
+    if not out.parent.is_dir():
+        raise FileNotFoundError(
+            f"--out: there is no folder {out.parent}; make it first"
+        )
+    model = load_model(args.checkpoint)
+    y = args.digit
+    if y is None and model.n_classes:  # all digits in turn
+        y = torch.arange(args.n) % model.n_classes
+    images = sample_digits(model, args.n, y, args.seed).numpy()
+    if out.suffix == ".npy":
+        np.save(out, images)
+    else:
+        from minivae.figures import image_grid
+
+        image_grid(images).savefig(out, dpi=150)
+    return {"n": args.n, "digit": args.digit, "out": str(out)}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; the exit status is 2 for a mistake in its options."""
+    args = parser().parse_args(words)
+    commands = {
+        "train": run_train,
+        "evaluate": run_evaluate,
+        "sample": run_sample,
+    }
+    try:
+        result = commands[args.command](args)
+    except (
+        CheckpointError,
+        data.DatasetError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name}: {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Sliders over the latent space."""
+
+from minivae.explorer.sliders import Sliders, sliders
+
+__all__ = ["Sliders", "sliders"]

@@ -1,0 +1,255 @@
+"""Arrays in, one finished figure out.
+
+A figure is closed before it is returned: an open one would appear twice on
+a page. One grey scale from 0 to 1 serves every image, and one colour means
+one digit through the whole book.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# ten colours that stay apart for colour-blind readers (after Paul Tol)
+DIGIT_COLOURS = (
+    "#332288",
+    "#88CCEE",
+    "#117733",
+    "#DDCC77",
+    "#CC6677",
+    "#AA4499",
+    "#44AA99",
+    "#999933",
+    "#882255",
+    "#777777",
+)
+INK = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+
+
+def _figure(width: float, height: float) -> Figure:
+    # made without pyplot, so that nothing keeps it open
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _bare(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
+    """Images (N, h, w) side by side on one sheet, row by row."""
+    n, height, width = images.shape
+    n_rows = -(-n // n_columns)
+    sheet = np.zeros((n_rows * n_columns, height + gap, width + gap))
+    sheet[:n, :height, :width] = images
+    sheet = sheet.reshape(n_rows, n_columns, height + gap, width + gap)
+    sheet = sheet.swapaxes(1, 2).reshape(n_rows * (height + gap), -1)
+    return sheet[: len(sheet) - gap or None, : sheet.shape[1] - gap or None]
+
+
+def image_grid(
+    images: np.ndarray,
+    n_columns: int | None = None,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    axis_labels: tuple[str, str] = ("", ""),
+    gap: int = 2,
+    width: float = 6.5,
+) -> Figure:
+    """Images in rows and columns.
+
+    Args:
+        images: in [0, 1], (N, h, w).
+        n_columns: None makes it nearly square.
+        row_labels, column_labels: a text for each row, for each column.
+        axis_labels: what the horizontal and the vertical direction mean.
+        gap: pixels of paper between images.
+        width: of the figure, in inches.
+    """
+    images = np.asarray(images, dtype=float)
+    n_columns = n_columns or int(np.ceil(len(images) ** 0.5))
+    sheet = _mosaic(images, n_columns, gap)
+    _, height, side = images.shape
+    n_rows = -(-len(images) // n_columns)
+    figure = _figure(width, width * sheet.shape[0] / sheet.shape[1] + 0.2)
+    axes = figure.add_subplot()
+    axes.imshow(sheet, **INK)
+    _bare(axes)
+    axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
+    if len(row_labels):
+        middles = np.arange(n_rows) * (height + gap) + (height - 1) / 2
+        axes.set_yticks(middles, row_labels)
+    if len(column_labels):
+        middles = np.arange(n_columns) * (side + gap) + (side - 1) / 2
+        axes.set_xticks(middles, column_labels)
+        axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    return figure
+
+
+def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
+    """One labelled row of images for each entry, such as reconstructions.
+
+    Args:
+        rows: name -> images in [0, 1], (N, h, w), of equal N.
+        width: of the figure, in inches.
+    """
+    n = len(next(iter(rows.values())))
+    stack = np.concatenate([np.asarray(images) for images in rows.values()])
+    return image_grid(stack, n, row_labels=list(rows), width=width)
+
+
+def latent_scatter(
+    maps: dict[str, tuple[np.ndarray, np.ndarray]],
+    ellipses: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    limit: float | None = None,
+    width: float = 6.5,
+) -> Figure:
+    """Maps of two-dimensional codes, coloured by digit.
+
+    Each digit is also written at the median of its codes, so that the map
+    can be read without colours.
+
+    Args:
+        maps: title -> (codes (N, 2), labels (N,)), one panel each.
+        ellipses: mu (M, 2), sigma (M, 2), labels (M,): one-sigma ellipses
+            drawn on the last panel.
+        limit: half width of the panels; None shows all but the outermost
+            codes.
+        width: of the figure, in inches.
+    """
+    from matplotlib.patches import Ellipse
+
+    figure = _figure(width, width / len(maps) + (0.7 if len(maps) > 1 else 0))
+    for i, (title, (codes, labels)) in enumerate(maps.items()):
+        codes, labels = np.asarray(codes), np.asarray(labels)
+        axes = figure.add_subplot(1, len(maps), i + 1)
+        for digit in np.unique(labels):
+            z = codes[labels == digit]
+            axes.scatter(
+                *z.T,
+                s=3,
+                alpha=0.5,
+                lw=0,
+                color=DIGIT_COLOURS[digit],
+                rasterized=True,
+            )
+        for digit in np.unique(labels):
+            z = np.median(codes[labels == digit], 0)
+            axes.text(
+                *z,
+                str(digit),
+                ha="center",
+                va="center",
+                weight="bold",
+                bbox={
+                    "boxstyle": "circle,pad=0.2",
+                    "fc": "white",
+                    "ec": DIGIT_COLOURS[digit],
+                    "lw": 1.5,
+                },
+            )
+        if limit:
+            axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+        else:
+            low, high = np.quantile(codes, [0.005, 0.995], axis=0)
+            edge = 0.05 * (high - low)
+            axes.set(
+                xlim=(low[0] - edge[0], high[0] + edge[0]),
+                ylim=(low[1] - edge[1], high[1] + edge[1]),
+            )
+        axes.set(title=title, xlabel="$z_1$", ylabel="$z_2$")
+        axes.set_box_aspect(1)
+        axes.grid(alpha=0.2)
+    if ellipses is not None:
+        for mu, sigma, digit in zip(*map(np.asarray, ellipses)):
+            axes.add_patch(
+                Ellipse(
+                    mu,
+                    *(2 * sigma),
+                    fc="none",
+                    ec=DIGIT_COLOURS[digit],
+                    lw=1,
+                )
+            )
+    return figure
+
+
+def curves(
+    lines: dict[str, tuple[np.ndarray, np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+    marks: Sequence[float] = (),
+    width: float = 5.5,
+) -> Figure:
+    """Lines in one panel, each with its own marker.
+
+    Args:
+        lines: name -> (x (N,), y (N,) or (N, S) for S seeds); several seeds
+            are drawn as their mean with a band from lowest to highest.
+        xlabel, ylabel: quantity and unit.
+        log: whether both axes are logarithmic.
+        marks: places of the horizontal ticks; empty leaves it to matplotlib.
+        width: of the figure, in inches.
+    """
+    figure = _figure(width, 0.62 * width)
+    axes = figure.add_subplot()
+    for i, (name, (x, y)) in enumerate(lines.items()):
+        y = np.asarray(y, dtype=float).reshape(len(x), -1)
+        colour = DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]]
+        style = ("-", "--", ":", "-.")[i % 4]
+        marker = "os^Dv"[i % 5]
+        axes.plot(
+            x, y.mean(1), style, marker=marker, ms=4, color=colour, label=name
+        )
+        axes.fill_between(
+            x, y.min(1), y.max(1), color=colour, alpha=0.15, lw=0
+        )
+    if log:
+        axes.set(xscale="log", yscale="log")
+    if len(marks):
+        axes.set_xticks(marks, [f"{m:g}" for m in marks])
+        axes.minorticks_off()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.2)
+    axes.legend(frameon=False)
+    return figure
+
+
+def count_table(
+    counts: np.ndarray, xlabel: str, ylabel: str, width: float = 4.8
+) -> Figure:
+    """A square table of counts, such as requested against read digits.
+
+    Args:
+        counts: (C, C), a row for each class of `ylabel`.
+        xlabel, ylabel: what columns and rows are.
+        width: of the figure, in inches.
+    """
+    counts = np.asarray(counts)
+    figure = _figure(width, width)
+    axes = figure.add_subplot()
+    axes.imshow(counts / counts.sum(1, keepdims=True), cmap="Purples", vmax=1)
+    share = counts / counts.sum(1, keepdims=True)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            axes.text(
+                column,
+                row,
+                str(count),
+                ha="center",
+                va="center",
+                size=8,
+                color="white" if share[row, column] > 0.5 else "black",
+            )
+    axes.set(
+        xticks=range(len(counts)),
+        yticks=range(len(counts)),
+        xlabel=xlabel,
+        ylabel=ylabel,
+    )
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,143 @@
+"""Images from codes: reconstructions, new digits, maps, one style."""
+
+import torch
+from torch import Tensor
+
+from minivae import validate
+from minivae.data import Digits, batches, seeded
+from minivae.models import VAE, Autoencoder
+
+
+@torch.no_grad()
+def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
+    """The picture of each code.
+
+    Args:
+        z: codes, (N, L).
+        y: labels, (N,), where the model needs them.
+
+    Returns:
+        Square images in [0, 1] on the CPU, (N, side, side).
+    """
+    device = next(model.parameters()).device
+    side = round(model.n_pixels**0.5)
+    y = None if y is None else y.to(device)
+    return model.draw(z.to(device), y).cpu().unflatten(-1, (side, side))
+
+
+@torch.no_grad()
+def reconstruct(
+    model: Autoencoder, digits: Digits, batch_size: int = 1000
+) -> Tensor:
+    """Each digit squeezed through its code and drawn again.
+
+    Args:
+        digits: binarised once if the model is of binary pixels.
+
+    Returns:
+        Images in [0, 1] on the CPU, (N, side, side).
+    """
+    device = next(model.parameters()).device
+    if model.binary:
+        digits = digits.binarized()
+    parts = [
+        draw(model, model.code(x, y), y)
+        for x, y in batches(
+            digits, batch_size, device=device, binarize=False, shuffle=False
+        )
+    ]
+    return torch.cat(parts)
+
+
+def sample_digits(
+    model: VAE, n: int, y: int | Tensor | None = None, seed: int = 0
+) -> Tensor:
+    """New digits: codes from the prior N(0, I), drawn by the decoder.
+
+    Args:
+        model: a VAE or CVAE.
+        n: how many, at least 1.
+        y: for a CVAE, the digit to draw or one label for each, (n,).
+        seed: selects the codes; the same on every machine.
+
+    Returns:
+        Mean images in [0, 1] on the CPU, (n, side, side).
+
+    Raises:
+        TypeError: an autoencoder, which has no distribution of codes.
+        ValueError: a label is missing, out of range, or not understood.
+    """
+    validate.whole("n", n, 1, 100)
+    validate.whole("seed", seed, 0, 0)
+    if not isinstance(model, VAE):
+        raise TypeError(
+            f"model: expected a VAE or CVAE, got {type(model).__name__}, "
+            "which does not say how its codes are distributed; train a VAE"
+        )
+    if y is not None and not model.n_classes:
+        raise ValueError(
+            f"y: a {type(model).__name__} cannot be asked for a digit, got "
+            f"{y!r:.40}; leave it out, or train a CVAE"
+        )
+    if isinstance(y, int):
+        y = torch.full((n,), y)
+    z = torch.randn(n, model.n_latent, generator=seeded("cpu", "sample", seed))
+    return draw(model, z, y)
+
+
+def quantile_grid(n: int) -> Tensor:
+    """N x n codes that split the prior N(0, I) of two dimensions evenly.
+
+    Row by row as on a map: z1 grows to the right, z2 upwards. The quantiles
+    are those of the middles of n slices of equal probability, so the
+    outermost are finite. Kingma & Welling 2014, figure 4.
+
+    Returns:
+        (n * n, 2).
+    """
+    validate.whole("n", n, 1, 20)
+    middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    steps = torch.special.ndtri(middles).float()
+    return torch.cartesian_prod(steps.flip(0), steps).flip(1)
+
+
+def latent_grid(
+    model: Autoencoder, n: int = 20, y: int | None = None
+) -> Tensor:
+    """What the decoder draws at each code of `quantile_grid`.
+
+    Args:
+        model: of any kind, with a code of two dimensions.
+        n: images on a side.
+        y: for a CVAE, the digit to draw.
+
+    Returns:
+        Images in [0, 1] on the CPU, row by row, (n * n, side, side).
+
+    Raises:
+        ValueError: the code has not two dimensions.
+    """
+    if model.n_latent != 2:
+        raise ValueError(
+            f"model: expected two latent dimensions, got {model.n_latent}; "
+            "train one with n_latent=2 for a map"
+        )
+    z = quantile_grid(n)
+    return draw(model, z, None if y is None else torch.full((len(z),), y))
+
+
+def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
+    """Every class drawn with the same n codes from the prior.
+
+    Args:
+        model: a CVAE of C classes.
+        n: codes.
+        seed: selects them.
+
+    Returns:
+        Images in [0, 1] on the CPU, (C, n, side, side); one column has one
+        code.
+    """
+    return torch.stack(
+        [sample_digits(model, n, y, seed) for y in range(model.n_classes)]
+    )

@@ -1,0 +1,124 @@
+"""Log-likelihoods, the KL divergence and the bounds built from them.
+
+Pure functions of tensors. The last dimension (pixels or latent dimensions)
+is summed, all others are kept, so every result is in nats per digit.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+def bernoulli_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
+    """log p(x|z) of binary pixels x with probabilities sigmoid(logits).
+
+    x log p + (1 - x) log(1 - p) with p = sigmoid(logits) is
+    x logits - softplus(logits): finite for every logit.
+    Kingma & Welling 2014, appendix C.1.
+
+    Args:
+        x: pixels in {0, 1}, (..., D).
+        logits: log odds of a white pixel, broadcastable to x, (..., D).
+
+    Returns:
+        Nats, (...,), never positive.
+    """
+    return (x * logits - softplus(logits)).sum(-1)
+
+
+def gaussian_log_likelihood(
+    x: Tensor, mean: Tensor, log_sigma: Tensor | float
+) -> Tensor:
+    """log N(x; mean, sigma^2 I), with all its constants.
+
+    Kingma & Welling 2014, appendix C.2.
+
+    Args:
+        x: values, (..., D).
+        mean: broadcastable to x, (..., D).
+        log_sigma: log of the standard deviation, broadcastable to x.
+
+    Returns:
+        Nats (a log density, so it may be positive), (...,).
+    """
+    log_sigma = torch.as_tensor(log_sigma, dtype=x.dtype, device=x.device)
+    scaled = (x - mean) * (-log_sigma).exp()
+    return (-0.5 * (scaled.square() + LOG_2_PI) - log_sigma).sum(-1)
+
+
+def squared_error(x: Tensor, mean: Tensor) -> Tensor:
+    """Squared error |x - mean|^2, summed over pixels.
+
+    Args:
+        x, mean: values, (..., D).
+
+    Returns:
+        Squared pixel values, (...,), never negative.
+    """
+    return (x - mean).square().sum(-1)
+
+
+def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL from q(z|x) = N(mu, exp(logvar)) to the prior N(0, I).
+
+    Kingma & Welling 2014, appendix B.
+
+    Args:
+        mu, logvar: mean and log variance of q(z|x), (..., L).
+
+    Returns:
+        Nats, (...,), never negative.
+    """
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+def gaussian_log_density(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """log N(z; mu, exp(logvar)): the log density of a code.
+
+    Args:
+        z, mu, logvar: code, mean and log variance, (..., L).
+
+    Returns:
+        Nats, (...,).
+    """
+    return gaussian_log_likelihood(z, mu, 0.5 * logvar)
+
+
+def reparameterize(
+    mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw z from N(mu, exp(logvar)) so that gradients reach both.
+
+    Kingma & Welling 2014, section 2.4: z = mu + sigma * noise.
+
+    Args:
+        mu, logvar: mean and log variance of q(z|x), (..., L).
+        generator: source of the noise; None is torch's global one.
+
+    Returns:
+        Codes, (..., L).
+    """
+    # noise enters as an input, so that gradients still reach mu and logvar
+    noise = torch.randn(
+        mu.shape, generator=generator, device=mu.device, dtype=mu.dtype
+    )
+    return mu + (0.5 * logvar).exp() * noise
+
+
+def importance_bound(log_weights: Tensor) -> Tensor:
+    """log of the mean importance weight: a bound on log p(x) from K samples.
+
+    One sample gives the ELBO, and more tighten it. Burda et al. 2016,
+    equation 8.
+
+    Args:
+        log_weights: log p(x, z) - log q(z|x), z from q, (K, ...).
+
+    Returns:
+        Nats, (...,).
+    """
+    return log_weights.logsumexp(0) - math.log(len(log_weights))

@@ -1,0 +1,132 @@
+"""Clear errors at the border: for options, pixels, codes and labels.
+
+Each message names the argument, what was given, what was expected and what
+to do, and is raised before any state changes.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+_trusting = False
+
+
+@contextmanager
+def trusted() -> Iterator[None]:
+    """Skip the checks of tensors while data that passed them are in use.
+
+    To look at values costs a little on a CPU and stalls a GPU.
+    """
+    global _trusting
+    before, _trusting = _trusting, True
+    try:
+        yield
+    finally:
+        _trusting = before
+
+
+def choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a word that is not one of the known ones."""
+    if value not in known:
+        raise ValueError(
+            f"{name}: expected one of {', '.join(known)}, got {value!r}; "
+            "choose one of these"
+        )
+
+
+def whole(name: str, value: object, least: int, example: int) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    if type(value) is not int or value < least:
+        raise ValueError(
+            f"{name}: expected a whole number of at least {least}, got "
+            f"{value!r}; give one such as {example}"
+        )
+
+
+def number(name: str, value: object, above: float, example: float) -> None:
+    """Refuse what is not a finite number greater than `above`."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value <= above
+    ):
+        raise ValueError(
+            f"{name}: expected a finite number greater than {above:g}, got "
+            f"{value!r}; give one such as {example:g}"
+        )
+
+
+def rows(name: str, value: object, width: int, unit: bool = False) -> None:
+    """Refuse what is not a floating-point tensor (..., width).
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        width: size that the last dimension must have.
+        unit: whether the values must lie in [0, 1].
+    """
+    if _trusting or torch.compiler.is_compiling():
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}: expected a torch tensor (..., {width}), got "
+            f"{type(value).__name__}; convert it with torch.as_tensor"
+        )
+    if value.ndim < 2 or value.shape[-1] != width:
+        raise ValueError(
+            f"{name}: expected shape (..., {width}) with one row for each "
+            f"digit, got {tuple(value.shape)}; use flatten(1) on images and "
+            "[None] on a single row"
+        )
+    if not value.is_floating_point():
+        raise ValueError(
+            f"{name}: expected floating-point values, got {value.dtype}; "
+            "convert with .float(), and divide uint8 pixels by 255"
+        )
+    if not value.numel():
+        return
+    low, high = (v.item() for v in torch.aminmax(value.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(
+            f"{name}: expected finite values, got NaN or infinity; find the "
+            f"rows with ~{name}.isfinite().all(-1)"
+        )
+    if unit and (low < 0 or high > 1):
+        raise ValueError(
+            f"{name}: expected values in [0, 1], got {low:g} to {high:g}; "
+            "divide pixels of 0 to 255 by 255, and do not standardise"
+        )
+
+
+def labels(value: object, n_rows: int, n_classes: int) -> None:
+    """Refuse what is not one class for each row: int64, (n_rows,)."""
+    if _trusting or torch.compiler.is_compiling():
+        return
+    if value is None:
+        raise ValueError(
+            f"y: this model needs a label from 0 to {n_classes - 1} for each "
+            "digit, got none; pass y, an int64 tensor (B,)"
+        )
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"y: expected an int64 tensor ({n_rows},), got "
+            f"{type(value).__name__}; convert it with torch.as_tensor"
+        )
+    if value.dtype != torch.int64 or value.shape != (n_rows,):
+        raise ValueError(
+            f"y: expected int64 ({n_rows},), one label for each digit, got "
+            f"{value.dtype} {tuple(value.shape)}; convert with .long() and "
+            "give one label a row"
+        )
+    if not n_rows:
+        return
+    low, high = (v.item() for v in torch.aminmax(value))
+    if low < 0 or high >= n_classes:
+        raise ValueError(
+            f"y: expected labels from 0 to {n_classes - 1}, got {low} to "
+            f"{high}; correct the labels or raise n_classes"
+        )
