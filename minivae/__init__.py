@@ -2,7 +2,7 @@
 
 from minivae.checkpoint import CheckpointError, load_model
 from minivae.data import DatasetError, Digits, batches, load_digits
-from minivae.evaluate import codes, evaluate, log_likelihood
+from minivae.evaluate import Judge, codes, evaluate, log_likelihood
 from minivae.latent import (
     draw,
     latent_grid,
@@ -12,7 +12,7 @@ from minivae.latent import (
     sample_digits,
 )
 from minivae.models import CVAE, VAE, Autoencoder
-from minivae.train import History, TrainConfig, fit
+from minivae.train import History, TrainConfig, fit, fit_once
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,12 +23,14 @@ __all__ = [
     "DatasetError",
     "Digits",
     "History",
+    "Judge",
     "TrainConfig",
     "batches",
     "codes",
     "draw",
     "evaluate",
     "fit",
+    "fit_once",
     "latent_grid",
     "load_digits",
     "load_model",

@@ -81,10 +81,12 @@ def load(path: str | Path) -> dict[str, Any]:
             raise ValueError("it was not written by minivae")
     except Exception as error:  # a damaged file fails in many ways
         size = path.stat().st_size if path.is_file() else "no file"
+        # torch's own text would say how to load it without the protection
+        known = isinstance(error, OSError | ValueError | zipfile.BadZipFile)
+        reason = str(error)[:120] if known else "more than plain tensors"
         raise CheckpointError(
             f"{path} ({size} bytes): not a whole minivae checkpoint "
-            f"({str(error).splitlines()[0][:120] if str(error) else ''}); "
-            "restore it from a copy, or delete it and train again"
+            f"({reason}); restore it from a copy, or delete it and train again"
         ) from error
     if state["format"] > FORMAT:
         raise CheckpointError(
@@ -118,6 +120,7 @@ def load_model(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: holds no model that this minivae can build "
-            f"({error!s:.150}); use the release that wrote it"
+            f"({' '.join(str(error).split()):.150}); use the release "
+            "that wrote it"
         ) from error
     return model.to(device)

@@ -6,6 +6,7 @@ device where it lies: no loader, no workers.
 
 import gzip
 import hashlib
+import http.client
 import os
 import sys
 import tempfile
@@ -244,6 +245,11 @@ def _root(root: str | Path | None) -> Path:
         return Path(root)
     if os.environ.get("MINIVAE_DATA"):
         return Path(os.environ["MINIVAE_DATA"])
+    return cache_folder()
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be fetched or computed again."""
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "minivae"
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -310,7 +316,12 @@ def _fetch(
                 part.write_bytes(content)
                 os.replace(part, file)
             return
-        except (OSError, EOFError, zlib.error) as error:
+        except (
+            OSError,
+            EOFError,
+            zlib.error,
+            http.client.HTTPException,
+        ) as error:
             reason = str(error)[:80]
     raise DatasetError(
         f"{wrong}, and fetching it failed ({reason}); put the file there, or "

@@ -6,7 +6,8 @@ once, the same on every machine.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from minivae import validate
 from minivae.data import Digits, batches, seeded
@@ -136,6 +137,71 @@ def log_importance_weights(
         + gaussian_log_density(z, standard, standard)
         - gaussian_log_density(z, mu, logvar)
     )
+
+
+class Judge(nn.Module):
+    """A frozen reader of digits, to say what a generated image shows.
+
+    A small convolutional network in the manner of LeCun et al. 1998, trained
+    by `fit` like any model here. It reads grey images and has its own
+    errors: state `accuracy` on the test set beside what it says.
+
+    Args:
+        seed: selects the initial weights.
+    """
+
+    binary = False
+    n_classes = 10
+    n_pixels = 784
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.options = {"seed": seed}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.Unflatten(1, (1, 28, 28)),
+                nn.Conv2d(1, 24, 5, stride=2, padding=2),
+                nn.ReLU(),
+                nn.Conv2d(24, 48, 5, stride=2, padding=2),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(48 * 7 * 7, 128),
+                nn.ReLU(),
+                nn.Linear(128, 10),
+            )
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log odds of the ten digits, (B, 10), of pixels x (B, 784)."""
+        validate.rows("x", x, self.n_pixels, unit=True)
+        return self.layers(x)
+
+    def terms(
+        self,
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """The cross-entropy of each digit, "loss" (B,), in nats."""
+        return {"loss": cross_entropy(self.encode(x), y, reduction="none")}
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Tensor:
+        """Probabilities of the ten digits.
+
+        Args:
+            images: in [0, 1], (N, 28, 28).
+
+        Returns:
+            (N, 10), rows sum to 1.
+        """
+        parts = images.flatten(1).split(1000)
+        return torch.cat([self.encode(x).softmax(-1) for x in parts])
+
+    def accuracy(self, digits: Digits) -> float:
+        """Share of digits that are read as labelled."""
+        read = self.read(digits.images.float() / 255).argmax(1)
+        return (read == digits.labels).double().mean().item()
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, Polygon, Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 # ten colours that stay apart for colour-blind readers (after Paul Tol)
 DIGIT_COLOURS = (
@@ -119,8 +121,6 @@ def latent_scatter(
             codes.
         width: of the figure, in inches.
     """
-    from matplotlib.patches import Ellipse
-
     figure = _figure(width, width / len(maps) + (0.7 if len(maps) > 1 else 0))
     for i, (title, (codes, labels)) in enumerate(maps.items()):
         codes, labels = np.asarray(codes), np.asarray(labels)
@@ -209,6 +209,9 @@ def curves(
         )
     if log:
         axes.set(xscale="log", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if len(marks):
         axes.set_xticks(marks, [f"{m:g}" for m in marks])
         axes.minorticks_off()
@@ -252,4 +255,60 @@ def count_table(
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return figure
+
+
+def schematic(
+    x: np.ndarray,
+    drawn: np.ndarray,
+    sampled: bool = False,
+    condition: str = "",
+    width: float = 6.5,
+) -> Figure:
+    """A digit on its way through encoder, code and decoder.
+
+    Args:
+        x: the digit that goes in, in [0, 1], (h, w).
+        drawn: the image that comes out, (h, w).
+        sampled: whether the code is drawn from N(mu, sigma^2).
+        condition: what both networks are told besides, such as "y = 5".
+        width: of the figure, in inches.
+    """
+    figure = _figure(width, 0.36 * width)
+    axes = figure.add_subplot()
+    for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
+        axes.imshow(image, extent=(left, left + 1.6, 1.2, 2.8), **INK)
+        axes.add_patch(
+            Rectangle((left, 1.2), 1.6, 1.6, fc="none", ec="black", lw=0.8)
+        )
+        axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
+    networks = {
+        "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),
+        "decoder": ((6.1, 1.5), (6.1, 2.5), (7.9, 3.3), (7.9, 0.7)),
+    }
+    for i, (name, corners) in enumerate(networks.items()):
+        colour = DIGIT_COLOURS[(1, 6)[i]]
+        axes.add_patch(Polygon(corners, fc=colour, ec="none", alpha=0.6))
+        middle = np.mean(corners, 0)
+        axes.text(*middle, name, ha="center", va="center", size=11)
+    arrows = [((1.65, 2), (2.05, 2)), ((7.95, 2), (8.35, 2))]
+    if sampled:
+        for height, name in ((2.3, r"$\mu$"), (1.7, r"$\sigma$")):
+            axes.text(4.35, height, name, ha="center", va="center", size=13)
+        axes.text(5.65, 2, "$z$", ha="center", va="center", size=13)
+        axes.text(5, 3.15, r"noise $\epsilon$", ha="center", size=10)
+        arrows += [((4.6, 2.25), (5.4, 2.05)), ((4.6, 1.75), (5.4, 1.95))]
+        arrows += [((5, 3.05), (5.5, 2.2))]
+    else:
+        axes.text(5, 2, "$z$", ha="center", va="center", size=13)
+        arrows += [((3.95, 2), (4.75, 2)), ((5.25, 2), (6.05, 2))]
+    if condition:
+        axes.text(5, 0.3, condition, ha="center", va="center", size=11)
+        arrows += [((4.4, 0.35), (3.2, 1.05)), ((5.6, 0.35), (6.8, 1.05))]
+    for start, end in arrows:
+        axes.annotate(
+            "", end, start, arrowprops={"arrowstyle": "->", "lw": 1.2}
+        )
+    _bare(axes)
+    axes.set(xlim=(-0.1, 10.1), ylim=(0, 3.5), aspect="equal")
     return figure

@@ -21,8 +21,8 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
     """
     device = next(model.parameters()).device
     side = round(model.n_pixels**0.5)
-    y = None if y is None else y.to(device)
-    return model.draw(z.to(device), y).cpu().unflatten(-1, (side, side))
+    z, y = (v.to(device) if isinstance(v, Tensor) else v for v in (z, y))
+    return model.draw(z, y).cpu().unflatten(-1, (side, side))
 
 
 @torch.no_grad()
@@ -138,6 +138,11 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
         Images in [0, 1] on the CPU, (C, n, side, side); one column has one
         code.
     """
+    if not getattr(model, "n_classes", 0):
+        raise TypeError(
+            f"model: expected a CVAE, got {type(model).__name__}, which "
+            "cannot be asked for a class; train a CVAE"
+        )
     return torch.stack(
         [sample_digits(model, n, y, seed) for y in range(model.n_classes)]
     )

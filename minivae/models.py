@@ -90,18 +90,23 @@ class Autoencoder(nn.Module):
                 n_latent + n_condition, *reversed(hidden), n_pixels
             )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of x, z and all results."""
+        return self.encoder[0].weight.dtype
+
     def join(self, v: Tensor, y: Tensor | None) -> Tensor:
         """What a network reads: here v alone, whatever y is."""
         return v
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The code z (B, L) of pixels x (B, D)."""
-        validate.rows("x", x, self.n_pixels, self.unit)
+        validate.rows("x", x, self.n_pixels, self.dtype, self.unit)
         return self.encoder(self.join(x, y))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Pixels (..., D) from codes z (..., L); they may leave [0, 1]."""
-        validate.rows("z", z, self.n_latent)
+        validate.rows("z", z, self.n_latent, self.dtype)
         return self.decoder(self.join(z, y))
 
     def terms(
@@ -170,10 +175,9 @@ class VAE(Autoencoder):
     ) -> None:
         super().__init__(n_latent, hidden, **sizes)
         validate.choice("likelihood", likelihood, ("bernoulli", "gaussian"))
-        if beta != 0:
-            validate.number("beta", beta, 0, 1)
+        validate.number("beta", beta, 1, zero=True)
         if sigma is not None:
-            validate.number("sigma", sigma, 0, 0.1)
+            validate.number("sigma", sigma, 0.1)
             if likelihood == "bernoulli":
                 raise ValueError(
                     f"sigma: a Bernoulli pixel has none, got {sigma!r}; leave "
@@ -270,7 +274,7 @@ class CVAE(VAE):
         self.n_classes = n_classes
 
     def join(self, v: Tensor, y: Tensor | None) -> Tensor:
-        """V and the condition side by side, (..., B, width + C)."""
+        """The input v and the condition side by side, (..., B, width + C)."""
         validate.labels(y, v.shape[-2], self.n_classes)
         condition = one_hot(y, self.n_classes).to(v.dtype)  # (B, C)
         return torch.cat([v, condition.expand(*v.shape[:-1], -1)], -1)

@@ -8,13 +8,11 @@ every machine (claims, code) in forms that it compares.
 
 import inspect
 import re
-import time
+import textwrap
 
 import torch
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-
-_started = time.perf_counter()
 
 
 def setup(seed: int = 0) -> None:
@@ -28,7 +26,9 @@ def setup(seed: int = 0) -> None:
 
 def show(*objects: object) -> None:
     """Display the source of functions or classes of the package."""
-    code = "\n\n".join(inspect.getsource(o).rstrip() for o in objects)
+    code = "\n\n\n".join(
+        textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects
+    )
     _publish(code, f"```python\n{code}\n```")
 
 

@@ -1,5 +1,9 @@
 """The training loop: the same for every model, resumable at every epoch."""
 
+import hashlib
+import inspect
+import os
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +14,11 @@ from torch import Tensor
 from minivae import checkpoint as checkpoints
 from minivae import validate
 from minivae.checkpoint import CheckpointError
-from minivae.data import Digits, batches, seeded
+from minivae.data import Digits, batches, cache_folder, seeded
 from minivae.models import Autoencoder
+
+# modules whose code decides what training ends in
+CODE = ("data", "models", "objective", "train")
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         validate.whole("epochs", self.epochs, 1, 10)
         validate.whole("batch_size", self.batch_size, 1, 128)
-        validate.number("lr", self.lr, 0, 2e-3)
+        validate.number("lr", self.lr, 2e-3)
         validate.whole("warmup", self.warmup, 1, 200)
         validate.whole("seed", self.seed, 0, 0)
 
@@ -50,6 +57,10 @@ class History:
     kl: list[float] = field(default_factory=list)  # empty without a KL
     digits_per_second: list[float] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        last = f", loss {self.loss[-1]:.4g}" if self.loss else ""
+        return f"History({len(self.loss)} epochs{last})"
+
 
 def find_device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is CUDA, else MPS, else the CPU.
@@ -66,6 +77,8 @@ def find_device(name: str = "auto") -> torch.device:
             name = "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError("it cannot train")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
@@ -93,7 +106,7 @@ def fit(
         digits: to train on.
         config: options; None is `TrainConfig()`.
         checkpoint: file to save to after each epoch and to resume from.
-        progress: whether to show a bar.
+        progress: whether to show a bar and say what happens.
 
     Returns:
         One entry for each epoch, those before a resume included.
@@ -113,6 +126,11 @@ def fit(
     if checkpoint is not None:
         run.resume(checkpoint)
         run.save(checkpoint)  # finds an unusable folder before the work
+    if progress and run.epoch >= config.epochs:
+        print(
+            f"{checkpoint}: already at epoch {run.epoch} of {config.epochs}; "
+            "give more epochs to train on"
+        )
     with tqdm(
         total=config.epochs * len(digits),
         initial=run.epoch * len(digits),
@@ -128,6 +146,40 @@ def fit(
         for weight, average in zip(model.parameters(), run.average):
             weight.copy_(average)
     return run.history
+
+
+def fit_once(
+    model: Autoencoder, digits: Digits, config: TrainConfig | None = None
+) -> History:
+    """As `fit`, but only the first time; later it loads the result.
+
+    The result is kept in $MINIVAE_CACHE, else in the user's cache folder,
+    under a key made of model, options, data and the source code of both, so
+    that a change of any of these trains anew.
+
+    Args:
+        model, digits, config: as for `fit`.
+
+    Returns:
+        One entry for each epoch.
+    """
+    config = config or TrainConfig()
+    modules = {type(model).__module__, *(f"minivae.{m}" for m in CODE)}
+    key = repr(
+        (
+            checkpoints.describe(model),
+            config,
+            digits.source,
+            digits.split,
+            len(digits),
+            [inspect.getsource(sys.modules[m]) for m in sorted(modules)],
+        )
+    )
+    folder = Path(os.environ.get("MINIVAE_CACHE") or cache_folder() / "models")
+    digest = hashlib.sha256(key.encode()).hexdigest()[:24]
+    path = folder / f"{type(model).__name__}-{digest}.pt"
+    done = path.exists() and checkpoints.load(path)["epoch"] == config.epochs
+    return fit(model, digits, config, path, progress=not done)
 
 
 class Run:
@@ -239,14 +291,10 @@ class Run:
             self.epoch, self.step = state["epoch"], state["step"]
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"{path}: cannot be resumed ({error!s:.150}); train to "
-                "another file, or delete this one"
+                f"{path}: cannot be resumed "
+                f"({' '.join(str(error).split()):.150}); train to another "
+                "file, or delete this one"
             ) from error
-        if self.epoch >= self.config.epochs:
-            print(
-                f"{path}: already at epoch {self.epoch} of "
-                f"{self.config.epochs}; give more epochs to train on"
-            )
 
     def _data(self) -> dict:
         digits = self.digits

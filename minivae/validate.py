@@ -32,7 +32,7 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
     """Refuse a word that is not one of the known ones."""
     if value not in known:
         raise ValueError(
-            f"{name}: expected one of {', '.join(known)}, got {value!r}; "
+            f"{name}: expected one of {', '.join(known)}, got {value!r:.60}; "
             "choose one of these"
         )
 
@@ -42,31 +42,41 @@ def whole(name: str, value: object, least: int, example: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(
             f"{name}: expected a whole number of at least {least}, got "
-            f"{value!r}; give one such as {example}"
+            f"{value!r:.60}; give one such as {example}"
         )
 
 
-def number(name: str, value: object, above: float, example: float) -> None:
-    """Refuse what is not a finite number greater than `above`."""
+def number(
+    name: str, value: object, example: float, zero: bool = False
+) -> None:
+    """Refuse what is not a positive, finite number (or 0, if allowed)."""
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not math.isfinite(value)
-        or value <= above
+        or value < 0
+        or (value == 0 and not zero)
     ):
         raise ValueError(
-            f"{name}: expected a finite number greater than {above:g}, got "
-            f"{value!r}; give one such as {example:g}"
+            f"{name}: expected a positive{' or zero' * zero} number, got "
+            f"{value!r:.60}; give one such as {example:g}"
         )
 
 
-def rows(name: str, value: object, width: int, unit: bool = False) -> None:
+def rows(
+    name: str,
+    value: object,
+    width: int,
+    dtype: torch.dtype = torch.float32,
+    unit: bool = False,
+) -> None:
     """Refuse what is not a floating-point tensor (..., width).
 
     Args:
         name: of the argument, for the message.
         value: to look at.
         width: size that the last dimension must have.
+        dtype: that of the weights that will meet the values.
         unit: whether the values must lie in [0, 1].
     """
     if _trusting or torch.compiler.is_compiling():
@@ -82,10 +92,11 @@ def rows(name: str, value: object, width: int, unit: bool = False) -> None:
             f"digit, got {tuple(value.shape)}; use flatten(1) on images and "
             "[None] on a single row"
         )
-    if not value.is_floating_point():
+    if value.dtype != dtype:
         raise ValueError(
-            f"{name}: expected floating-point values, got {value.dtype}; "
-            "convert with .float(), and divide uint8 pixels by 255"
+            f"{name}: expected {dtype}, as the weights are, got "
+            f"{value.dtype}; convert with .to({dtype}), and divide uint8 "
+            "pixels by 255"
         )
     if not value.numel():
         return

@@ -9,6 +9,7 @@ its own cells, and a test compares them with the present code.
 """
 
 import ast
+import base64
 import hashlib
 import importlib.util
 import json
@@ -21,6 +22,7 @@ import nbformat
 from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parents[1]
+COVER = BOOK / "_static" / "manifold.png"  # of the cell tagged "cover"
 PROBE = (
     "import sys, json\n"
     "print(json.dumps(sorted(m for m in sys.modules "
@@ -107,6 +109,10 @@ def refresh(path: Path) -> float:
         "modules": {name: module_fingerprint(name) for name in modules},
     }
     nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if "cover" in cell.metadata.get("tags", ()):
+            picture = cell.outputs[0].data["image/png"]
+            COVER.write_bytes(base64.b64decode(picture))
     part = path.with_suffix(".part")
     nbformat.write(notebook, part)
     os.replace(part, path)

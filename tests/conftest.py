@@ -1,0 +1,108 @@
+"""What the tests share: digits without a network, and clear errors."""
+
+import os
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from torch import Tensor
+
+from minivae import data
+
+ROOT = Path(__file__).resolve().parents[1]
+if os.environ.get("MINIVAE_DATA"):
+    # a test may run in another folder: from here, else from the repository
+    given = Path(os.environ["MINIVAE_DATA"])
+    given = given if given.exists() else ROOT / given
+    os.environ["MINIVAE_DATA"] = str(given.resolve())
+os.environ.pop("MINIVAE_DIGITS", None)  # tests choose their data themselves
+# small matrices: more threads would only wait for each other
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of child processes
+matplotlib.use("Agg")
+
+
+@cache
+def missing_mnist() -> str:
+    """Why the real MNIST cannot be used; empty if it can."""
+    folder = data._root(None) / "MNIST" / "raw"
+    faults = (data._fault("mnist", folder / f) for f in data.MNIST_SHA256)
+    return next(filter(None, faults), "")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("mnist") and missing_mnist():
+        pytest.skip(f"needs the real MNIST: {missing_mnist()}")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def urlopen(url, *args, **kwargs):
+        raise AssertionError(f"a test reached for {url}")
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return data.load_digits("builtin", "train")
+
+
+@pytest.fixture(scope="session")
+def small(digits):
+    return digits[:200]
+
+
+@contextmanager
+def refused(name, kind=(ValueError, TypeError)):
+    """The block ends in a clear error of our own that starts with `name`."""
+    with pytest.raises(Exception) as caught:
+        yield caught
+    text = str(caught.value)
+    assert isinstance(caught.value, kind), repr(caught.value)
+    assert text.startswith(str(name)), text
+    assert len(text) <= 400, text
+    assert "\n" not in text, text
+    assert caught.traceback[-1].path.is_relative_to(ROOT / "minivae"), text
+
+
+@contextmanager
+def untouched_rng():
+    """The block draws nothing from torch's global generator."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def flat(state, at=""):
+    """Every leaf of nested dicts and lists, by its path."""
+    if isinstance(state, dict):
+        pairs = state.items()
+    elif isinstance(state, list | tuple):
+        pairs = enumerate(state)
+    else:
+        return {at: state}
+    leaves = [flat(value, f"{at}/{key}") for key, value in pairs]
+    return {k: v for leaf in leaves for k, v in leaf.items()}
+
+
+def same(a, b, but="digits_per_second"):
+    """Whether two nested states agree in every bit, except where named."""
+    a, b = flat(a), flat(b)
+    return a.keys() == b.keys() and all(
+        (v.dtype == b[k].dtype and torch.equal(v, b[k]))
+        if isinstance(v, Tensor)
+        else v == b[k]
+        for k, v in a.items()
+        if but not in k
+    )
+
+
+def close(a, b, rtol=1e-5):
+    """Equal to a relative tolerance, with none for values near zero."""
+    a = torch.as_tensor(a)
+    b = torch.as_tensor(b, dtype=a.dtype)
+    torch.testing.assert_close(a, b, rtol=rtol, atol=0.0)

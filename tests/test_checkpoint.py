@@ -1,0 +1,269 @@
+"""A file is the old checkpoint or the new one, or an error."""
+
+import os
+import random
+import zipfile
+
+import pytest
+import torch
+from conftest import refused, same
+
+from minivae import (
+    CVAE,
+    VAE,
+    Autoencoder,
+    CheckpointError,
+    TrainConfig,
+    checkpoint,
+    fit,
+    load_model,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(small, tmp_path_factory):
+    """The bytes and the state of the checkpoint of a small run."""
+    path = tmp_path_factory.mktemp("run") / "a.pt"
+    config = TrainConfig(epochs=1, batch_size=64, device="cpu")
+    fit(VAE(2, (8,)), small, config, path, progress=False)
+    return path.read_bytes(), checkpoint.load(path)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.pt"
+    state = {"a": torch.randn(3), "b": [1, 2.5, "c", None], "d": {"e": True}}
+    checkpoint.save(path, state)
+    loaded = checkpoint.load(path)
+    assert same(loaded, state | {"format": checkpoint.FORMAT})
+    checkpoint.save(str(path), {"a": 1})
+    assert checkpoint.load(str(path))["a"] == 1
+    assert [f.name for f in path.parent.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(2, (8,), seed=3),
+        VAE(2, (), likelihood="gaussian", beta=0.5),
+        CVAE(2, (8,), n_classes=4),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_model_comes_back_as_it_was(model, tmp_path):
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_()
+    state = {
+        "model": checkpoint.describe(model),
+        "weights": model.state_dict(),
+    }
+    checkpoint.save(tmp_path / "a.pt", state)
+    again = load_model(tmp_path / "a.pt")
+    assert type(again) is type(model)
+    assert again.options == model.options
+    assert same(again.state_dict(), model.state_dict())
+
+
+def test_the_loaded_model_has_the_averaged_weights(trained, tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(trained[0])
+    state = trained[1]
+    weights = load_model(path).state_dict()
+    assert same(weights, state["weights"])
+    assert not same(weights, state["moving"])
+
+
+def test_a_missing_file_is_not_found(tmp_path):
+    for read in (checkpoint.load, load_model):
+        with refused(tmp_path / "no.pt", FileNotFoundError):
+            read(tmp_path / "no.pt")
+
+
+def test_truncated_files_are_refused(trained, tmp_path):
+    path, content = tmp_path / "a.pt", trained[0]
+    ends = {*range(4), *range(0, len(content), len(content) // 40)}
+    for end in {*ends, *(len(content) - n for n in (1, 2, 22, 23, 100))}:
+        path.write_bytes(content[:end])
+        with refused(path, CheckpointError):
+            checkpoint.load(path)
+
+
+def test_flipped_bits_never_load_other_weights(trained, tmp_path):
+    path, (content, state) = tmp_path / "a.pt", trained
+    draw, found = random.Random(0), 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        damaged[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            # a bit between the records may change nothing
+            assert same(checkpoint.load(path), state, "no exception")
+        except CheckpointError as error:
+            found += 1
+            assert str(path) in str(error)
+    assert found >= 50
+    damaged = bytearray(content)
+    middle = len(content) // 2
+    damaged[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(damaged)
+    with refused(path, CheckpointError):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        b"",
+        b"a letter\n" * 100,
+        torch.zeros(3),
+        {"weights": torch.zeros(3)},
+        {"format": "1"},
+        [1],
+        "folder",
+        "archive",
+    ],
+    ids=lambda w: f"{w!r:.15}",
+)
+def test_what_is_not_a_checkpoint_is_refused(what, tmp_path):
+    path = tmp_path / "a.pt"
+    if what == "folder":
+        path.mkdir()
+    elif what == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "a letter")
+    elif isinstance(what, bytes):
+        path.write_bytes(what)
+    else:
+        torch.save(what, path)
+    for read in (checkpoint.load, load_model):
+        with refused(path, CheckpointError):
+            read(path)
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_checkpoint_is_refused_and_not_run(legacy, tmp_path):
+    path, ran = tmp_path / "a.pt", tmp_path / "ran"
+    state = {"format": 1, "model": Malicious(ran)}
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    with refused(path, CheckpointError) as caught:
+        load_model(path)
+    assert not ran.exists()
+    # nobody is told how to run it nevertheless
+    assert "weights_only" not in str(caught.value)
+    assert "weights only" not in str(caught.value).lower()
+
+
+def test_a_newer_format_says_upgrade(trained, tmp_path):
+    path, newer = tmp_path / "a.pt", {"format": checkpoint.FORMAT + 1}
+    torch.save(trained[1] | newer, path)
+    with refused(path, CheckpointError) as caught:
+        checkpoint.load(path)
+    assert "upgrade" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "part, value",
+    [
+        ("model", {"class": "GAN", "options": {}}),
+        ("model", {"class": "VAE", "options": {"n_latent": 0}}),
+        ("model", {"class": "VAE", "options": {"no": 1}}),
+        ("model", {"class": "VAE", "options": {"n_latent": 3}}),
+        ("model", None),
+        ("weights", {}),
+        ("weights", None),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_refused(
+    part, value, trained, tmp_path
+):
+    path = tmp_path / "a.pt"
+    checkpoint.save(path, trained[1] | {part: value})
+    with refused(path, CheckpointError):
+        load_model(path)
+
+
+def test_an_impossible_place_is_refused(tmp_path):
+    tmp_path.joinpath("file").write_text("old")
+    tmp_path.joinpath("folder").mkdir()
+    for name in ("file/a.pt", "folder", "n" * 300):
+        with pytest.raises(CheckpointError):
+            checkpoint.save(tmp_path / name, {"a": 1})
+    with refused(tmp_path, CheckpointError):
+        checkpoint.save(tmp_path / "file" / "a.pt", {"a": 1})
+    left = sorted(f.name for f in tmp_path.rglob("*"))
+    assert left == ["file", "folder"]
+    assert tmp_path.joinpath("file").read_text() == "old"
+
+
+def break_save(state, file):
+    with open(file, "wb") if isinstance(file, os.PathLike) else file as stream:
+        stream.write(b"PK half of a file")
+    raise OSError(28, "No space left on device")
+
+
+def break_replace(source, target):
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    "where, how", [("torch.save", break_save), ("os.replace", break_replace)]
+)
+def test_a_failing_write_leaves_the_old_file(
+    where, how, trained, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.pt"
+    path.write_bytes(trained[0])
+    monkeypatch.setattr(where, how)
+    with refused(path, CheckpointError):
+        checkpoint.save(path, {"a": 1})
+    assert path.read_bytes() == trained[0]
+    assert [f.name for f in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    trained, tmp_path, monkeypatch
+):
+    def interrupt(state, stream):
+        stream.write(b"PK half of a file")
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.pt"
+    path.write_bytes(trained[0])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("torch.save", interrupt)
+        checkpoint.save(path, {"a": 1})
+    assert path.read_bytes() == trained[0]
+    checkpoint.save(path, {"a": 1})
+    assert [f.name for f in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_strays_of_a_killed_save_are_removed(tmp_path):
+    for name in (".a.pt.xyz.part", ".b.pt.xyz.part", "a.part"):
+        tmp_path.joinpath(name).write_bytes(b"half")
+    checkpoint.save(tmp_path / "a.pt", {"a": 1})
+    left = {f.name for f in tmp_path.iterdir()}
+    assert left == {".b.pt.xyz.part", "a.part", "a.pt"}  # not of others
+
+
+def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+
+        def spy(*args, name=name, call=call):
+            calls.append(name)
+            return call(*args)
+
+        monkeypatch.setattr(os, name, spy)
+    checkpoint.save(tmp_path / "a.pt", {"a": 1})
+    assert calls == ["fsync", "replace"]

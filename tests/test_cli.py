@@ -1,0 +1,209 @@
+"""The command line trains, scores, draws, and says what is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, close, same
+
+from minivae import (
+    checkpoint,
+    evaluate,
+    load_digits,
+    load_model,
+    log_likelihood,
+    sample_digits,
+)
+from minivae.__main__ import main
+
+SMALL = "--data builtin --n-latent 2 --hidden 16 --device cpu --epochs"
+
+
+def train(path, model, epochs=1, *more):
+    words = f"train --model {model} {SMALL} {epochs} --checkpoint".split()
+    return main([*words, str(path), *more])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with ae.pt, vae.pt and cvae.pt."""
+    folder = tmp_path_factory.mktemp("runs")
+    for model in ("ae", "vae", "cvae"):
+        assert train(folder / f"{model}.pt", model) == 0
+    return folder
+
+
+def last_json(capsys):
+    line = capsys.readouterr().out.splitlines()[-1]
+    return json.loads(line, parse_constant=pytest.fail)  # no NaN
+
+
+def test_the_module_runs_as_a_command(tmp_path, capsys):
+    path = str(tmp_path / "a.pt")
+    words = f"-m minivae train --model cvae {SMALL} 2 --json --checkpoint"
+    result = subprocess.run(
+        [sys.executable, *words.split(), path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    trained = json.loads(result.stdout.splitlines()[-1])
+    words = "evaluate --data builtin --samples 1 --json --checkpoint"
+    assert main([*words.split(), path]) == 0
+    close(last_json(capsys)["elbo"], trained["test"]["elbo"], 1e-6)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, capsys):
+    whole, halves = tmp_path / "whole.pt", tmp_path / "halves.pt"
+    train(whole, "vae", 3)
+    train(halves, "vae", 1)
+    train(halves, "vae", 3)
+    assert same(checkpoint.load(whole), checkpoint.load(halves))
+    capsys.readouterr()
+    assert train(halves, "vae", 3, "--json") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert any("already at epoch 3 of 3" in line for line in out)
+    assert json.loads(out[-1])["epochs"] == 3
+
+
+def test_training_ends_with_what_came_out(tmp_path, capsys):
+    path = tmp_path / "a.pt"
+    assert train(path, "vae", 2, "--json", "--seed", "3", "--beta", "2") == 0
+    result = last_json(capsys)
+    model, test = load_model(path), load_digits("builtin", "test")
+    state = checkpoint.load(path)
+    assert result["test"] == evaluate(model, test)
+    assert result["loss"] == state["history"]["loss"][-1]
+    assert result["digits_per_second"] > 0
+    assert (result["model"], result["data"]) == ("vae", "builtin")
+    assert (result["epochs"], result["checkpoint"]) == (2, str(path))
+    options = model.options
+    assert (options["seed"], options["beta"]) == (3, 2)
+    assert (options["n_latent"], options["hidden"]) == (2, (16,))
+    assert (state["config"]["seed"], state["config"]["epochs"]) == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["ae", "vae", "cvae"])
+def test_evaluate_gives_the_documented_scores(name, runs, capsys):
+    path = str(runs / f"{name}.pt")
+    words = ["evaluate", "--checkpoint", path, "--data", "builtin"]
+    assert main([*words, "--samples", "7", "--json"]) == 0
+    result = last_json(capsys)
+    keys = "elbo reconstruction kl log_likelihood n data"
+    assert result.keys() == set(keys.split())
+    assert (result["n"], result["data"]) == (359, "builtin")
+    model, test = load_model(path), load_digits("builtin", "test")
+    expected = evaluate(model, test)
+    if name == "ae":
+        expected |= dict.fromkeys(("elbo", "kl", "log_likelihood"))
+    else:
+        expected["log_likelihood"] = log_likelihood(model, test, 7)
+    assert expected.items() <= result.items()
+    assert main([*words, "--samples", "7"]) == 0
+    assert f"elbo: {result['elbo']}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, more, y",
+    [("vae", "", None), ("cvae", "--digit 5", 5), ("cvae", "--digit 0", 0)],
+)
+def test_sample_writes_what_the_library_draws(
+    name, more, y, runs, tmp_path, capsys
+):
+    out, path = tmp_path / "a.npy", str(runs / f"{name}.pt")
+    words = f"sample --n 6 --seed 2 {more} --json --out".split()
+    assert main([*words, str(out), "--checkpoint", path]) == 0
+    assert last_json(capsys)["n"] == 6
+    images = np.load(out)
+    assert (images.dtype, images.shape) == (np.float32, (6, 28, 28))
+    assert images.min() >= 0
+    assert images.max() <= 1
+    expected = sample_digits(load_model(path), 6, y, 2)
+    assert np.array_equal(images, expected.numpy())
+
+
+def test_sample_draws_all_digits_in_turn_as_a_picture(runs, tmp_path):
+    at = ["--checkpoint", str(runs / "cvae.pt"), "--out"]
+    assert main(["sample", "--n", "12", *at, str(tmp_path / "a.npy")]) == 0
+    y = np.load(tmp_path / "a.npy")
+    one = sample_digits(load_model(runs / "cvae.pt"), 12, 1)
+    assert np.allclose(y[[1, 11]], one[[1, 11]])
+    assert not np.allclose(y[2], one[2])
+    assert main(["sample", *at, str(tmp_path / "a.png")]) == 0
+    assert tmp_path.joinpath("a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+TRAIN = "train --model vae --data builtin --epochs 1 --device cpu"
+BAD = [
+    ("", "command"),
+    ("paint", "paint"),
+    ("train", "--model"),
+    ("train --model gan", "gan"),
+    (f"{TRAIN} --foo 1", "--foo"),
+    (f"{TRAIN} --epoch 1", "--epoch"),
+    (f"{TRAIN} --data nowhere", "nowhere"),
+    (f"{TRAIN} --epochs 0", "epochs"),
+    (f"{TRAIN} --epochs 2.5", "epochs"),
+    (f"{TRAIN} --batch-size 0", "batch_size"),
+    (f"{TRAIN} --lr 0", "lr"),
+    (f"{TRAIN} --lr nan", "lr"),
+    (f"{TRAIN} --seed -1", "seed"),
+    (f"{TRAIN} --seed 1.5", "seed"),
+    (f"{TRAIN} --n-latent 0", "n_latent"),
+    (f"{TRAIN} --hidden 0", "hidden"),
+    (f"{TRAIN} --beta -1", "beta"),
+    (f"{TRAIN} --beta nan", "beta"),
+    (f"{TRAIN} --sigma 0.1", "sigma"),
+    (f"{TRAIN} --likelihood poisson", "poisson"),
+    (f"{TRAIN} --device gpu", "device"),
+    (f"{TRAIN} --device cuda:99", "device"),
+    (f"{TRAIN} --checkpoint=", "--checkpoint"),
+    (f"{TRAIN} --checkpoint RUNS/vae.pt/a.pt", "vae.pt"),
+    (f"{TRAIN} --checkpoint RUNS/vae.pt", "n_latent"),
+    (f"{TRAIN} --model ae --beta 2", "--beta"),
+    ("evaluate", "--checkpoint"),
+    ("evaluate --data builtin --checkpoint RUNS/no.pt", "no.pt"),
+    ("evaluate --data builtin --checkpoint RUNS", "checkpoint"),
+    ("evaluate --data builtin --checkpoint=", "checkpoint"),
+    (
+        "evaluate --data builtin --checkpoint RUNS/vae.pt --samples 0",
+        "n_samples",
+    ),
+    ("evaluate --data builtin --checkpoint RUNS/vae.pt --device x", "device"),
+    ("sample --checkpoint RUNS/vae.pt", "--out"),
+    ("sample --checkpoint RUNS/vae.pt --out RUNS/a.gif", "--out"),
+    ("sample --checkpoint RUNS/vae.pt --out=", "--out"),
+    ("sample --checkpoint RUNS/vae.pt --out RUNS/no/a.png", "--out"),
+    ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --n 0", "n:"),
+    ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --seed -1", "seed:"),
+    ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --digit 5", "y:"),
+    ("sample --checkpoint RUNS/ae.pt --out RUNS/a.npy", "model:"),
+    ("sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --digit 10", "y:"),
+    ("sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --digit -1", "y:"),
+    ("sample --checkpoint RUNS/no.pt --out RUNS/a.npy", "no.pt"),
+]
+
+
+@pytest.mark.parametrize("words, named", BAD, ids=[w for w, _ in BAD])
+def test_bad_options_end_with_status_2_and_one_clear_line(
+    words, named, runs, capsys
+):
+    before = {f: f.read_bytes() for f in runs.iterdir()}
+    try:
+        status = main(words.replace("RUNS", str(runs)).split())
+    except SystemExit as stop:  # argparse has found it
+        status = stop.code
+    except Exception as error:
+        pytest.fail(f"a traceback instead of a line: {error!r}")
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    (line,) = [one for one in err.splitlines() if "error: " in one]
+    assert line == err.splitlines()[-1]
+    assert named in line
+    assert len(line) <= 420
+    if line.startswith("error: "):  # our own: no usage before it
+        assert err == line + "\n"
+    assert {f: f.read_bytes() for f in runs.iterdir()} == before

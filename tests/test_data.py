@@ -1,0 +1,415 @@
+"""Digits are checked, split, shuffled, binarised and fetched as promised."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import struct
+import urllib.error
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import refused, untouched_rng
+from torchvision import datasets
+
+from minivae import DatasetError, Digits, batches, data, load_digits
+
+IMAGES = torch.zeros(3, 28, 28, dtype=torch.uint8)
+LABELS = torch.tensor([0, 4, 9])
+
+
+@pytest.mark.parametrize(
+    "name, images, labels",
+    [
+        ("images", IMAGES.tolist(), LABELS),
+        ("images", IMAGES.numpy(), LABELS),
+        ("images", None, LABELS),
+        ("images", IMAGES.float(), LABELS),
+        ("images", IMAGES.long(), LABELS),
+        ("images", IMAGES.flatten(1), LABELS),
+        ("images", IMAGES[:0], LABELS[:0]),
+        ("labels", IMAGES, LABELS.tolist()),
+        ("labels", IMAGES, None),
+        ("labels", IMAGES, LABELS.int()),
+        ("labels", IMAGES, LABELS.float()),
+        ("labels", IMAGES, LABELS[:2]),
+        ("labels", IMAGES, LABELS[:, None]),
+        ("labels", IMAGES, LABELS + 1),
+        ("labels", IMAGES, LABELS - 1),
+    ],
+)
+def test_wrong_digits_are_refused(name, images, labels):
+    with refused(name + ":"):
+        Digits(images, labels, "made up", "train")
+
+
+def test_rows_can_be_selected(small):
+    assert len(small) == 200
+    mask = small.labels == 5
+    fives = small[mask]
+    assert fives.labels.unique().tolist() == [5]
+    assert torch.equal(fives.images, small.images[mask])
+    assert (fives.source, fives.split) == ("builtin", "train")
+
+
+def numbered(n):
+    """Digits that carry their number in two pixels and in their label."""
+    images, rows = torch.zeros(n, 28, 28, dtype=torch.uint8), torch.arange(n)
+    images[:, 0, 0], images[:, 0, 1] = rows % 256, rows // 256
+    return Digits(images, rows % 10, "made up", "train")
+
+
+def order(n, size, *key, **options):
+    """The numbers of the digits, batch by batch, with labels checked."""
+    parts = []
+    for x, y in batches(numbered(n), size, *key, binarize=False, **options):
+        assert x.shape == (len(y), 784)
+        assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+        pixels = (255 * x).round().long()
+        parts.append((pixels[:, 0] + 256 * pixels[:, 1]).tolist())
+        assert y.tolist() == [i % 10 for i in parts[-1]]
+    return parts
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 300, 1000])
+def test_each_digit_comes_once_an_epoch(size):
+    parts = order(300, size)
+    assert sorted(i for part in parts for i in part) == list(range(300))
+    full, rest = divmod(300, size)
+    assert [len(p) for p in parts] == [size] * full + [rest] * bool(rest)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    keys = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    orders = [order(300, 64, *key) for key in keys]
+    assert orders == [order(300, 64, *key) for key in keys]
+    assert len({str(o) for o in orders}) == 4
+    plain = order(300, 64, shuffle=False)
+    assert [i for part in plain for i in part] == list(range(300))
+    assert plain not in orders
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, None])
+def test_a_wrong_batch_size_is_refused(size):
+    with refused("size:"):
+        next(batches(numbered(9), size))
+
+
+def filled(value, n=200):
+    images = torch.full((n, 28, 28), value, dtype=torch.uint8)
+    return Digits(images, torch.zeros(n).long(), "made up", "train")
+
+
+@pytest.mark.parametrize("value", [0, 1, 64, 128, 254, 255])
+@pytest.mark.parametrize("how", ["batches", "binarized"])
+def test_a_pixel_is_white_with_exactly_its_probability(value, how):
+    if how == "batches":
+        x = torch.cat([x for x, _ in batches(filled(value), 64)])
+    else:
+        x = filled(value).binarized().images.float() / 255
+    assert set(x.unique().tolist()) <= {0, 1}
+    p = value / 255
+    error = (p * (1 - p) / x.numel()) ** 0.5  # 0 where it is certain
+    assert abs(x.double().mean() - p) <= 3 * error
+
+
+def test_binarised_digits_look_like_the_grey_ones(small):
+    p = small.images.flatten(1).double() / 255
+    rows = [x for x, _ in batches(small, 64, shuffle=False)]
+    x = torch.cat(rows).double()
+    score = (x - p).sum(1) / (p * (1 - p)).sum(1).sqrt()
+    assert score.abs().max() < 4.5  # the largest of 200
+    assert abs(score.mean()) < 3 / 200**0.5
+
+
+def test_pixels_are_a_function_of_seed_and_epoch():
+    def pixels(*key):
+        return torch.cat([x for x, _ in batches(filled(128), 50, *key)])
+
+    keys = [(0, 0), (0, 1), (1, 0)]
+    drawn = [pixels(*key) for key in keys]
+    assert all(torch.equal(x, pixels(*key)) for x, key in zip(drawn, keys))
+    # no two digits, batches, epochs or seeds share their noise
+    assert len(torch.cat(drawn).unique(dim=0)) == 600
+
+
+def test_the_binarised_set_is_one_and_the_same(small):
+    once = small.binarized()
+    assert torch.equal(once.images, small.binarized().images)
+    assert torch.equal(once.images, once.binarized().images)
+    assert torch.equal(once.images, once.binarized(7).images)
+    assert not torch.equal(once.images, small.binarized(7).images)
+    assert torch.equal(once.labels, small.labels)
+
+
+def test_the_global_generator_is_left_alone(small):
+    with untouched_rng():
+        list(batches(small, 64))
+        small.binarized()
+        load_digits("builtin", "test")
+
+
+def test_seeded_streams_depend_on_every_part_of_the_key():
+    keys = [("a", 0, 0), ("b", 0, 0), ("a", 1, 0), ("a", 0, 1)]
+    seeds = {data.seeded("cpu", *key).initial_seed() for key in keys}
+    assert len(seeds) == 4
+
+
+# --- the built-in digits ---------------------------------------------------
+
+
+def test_builtin_splits_are_fixed_and_disjoint(digits):
+    test = load_digits("builtin", "test")
+    assert (len(digits), len(test)) == (1438, 359)
+    for part, split in ((digits, "train"), (test, "test")):
+        assert part.images.shape == (len(part), 28, 28)
+        assert (part.source, part.split) == ("builtin", split)
+        assert part.labels.unique().tolist() == list(range(10))
+        assert torch.equal(part.images, load_digits("builtin", split).images)
+    both = torch.cat([digits.images, test.images]).flatten(1)
+    assert len(both.unique(dim=0)) == 1797
+
+
+def test_builtin_digits_are_drawn_as_mnist_draws_them(digits):
+    x = digits.images.double() / 255
+    border = torch.ones(28, 28, dtype=bool)
+    border[1:-1, 1:-1] = False
+    inked = (x[:, border] > 0).any(1).double().mean()
+    assert inked < 0.005  # a few wide ones, as in MNIST
+    place, mass = torch.arange(28.0).double(), x.sum((1, 2))
+    for centre in ((x.sum(2) @ place) / mass, (x.sum(1) @ place) / mass):
+        assert ((centre - 13.5).abs() <= 0.501).all()  # to half a pixel
+    assert (x.amax((1, 2)) == 1).all()
+    assert 0.1 < x.mean() < 0.2  # of MNIST: 0.13
+
+
+def test_builtin_labels_belong_to_their_images(digits):
+    test = load_digits("builtin", "test")
+    means = [digits[digits.labels == c].images.float() for c in range(10)]
+    centres = torch.stack([m.mean(0).flatten() for m in means])
+    nearest = torch.cdist(test.images.float().flatten(1), centres).argmin(1)
+    assert (nearest == test.labels).double().mean() > 0.8
+
+
+# --- files -------------------------------------------------------------------
+
+
+def idx(array):
+    """Bytes of an IDX file, the format of MNIST."""
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    return head + struct.pack(f">{array.ndim}I", *array.shape) + bytes(array)
+
+
+SET = numbered(30)
+FILES = {
+    "train-images-idx3-ubyte": idx(SET.images.numpy()),
+    "train-labels-idx1-ubyte": idx(SET.labels.numpy().astype("uint8")),
+}
+
+
+def write(root, folder, **changed):
+    raw = root / folder / "raw"
+    raw.mkdir(parents=True)
+    for name, content in FILES.items():
+        raw.joinpath(name).write_bytes(changed.get(name[6:12], content))
+    return raw
+
+
+def serve(monkeypatch, folder, replies, mirrors=1):
+    """Let the data set be found at made-up addresses; returns the calls."""
+    archives = {f"{k}.gz": gzip.compress(v) for k, v in FILES.items()}
+    md5 = [
+        (k, hashlib.md5(v, usedforsecurity=False).hexdigest())
+        for k, v in archives.items()
+    ]
+    monkeypatch.setattr(getattr(datasets, folder), "resources", md5)
+    hosts = [f"https://host{i}.invalid/" for i in range(mirrors)]
+    monkeypatch.setitem(data.TORCHVISION, folder.lower(), (folder, hosts))
+    asked = []
+
+    def urlopen(url, timeout):
+        assert 0 < timeout < 10
+        asked.append(url)
+        host, archive = url.removeprefix("https://host").split(".invalid/")
+        reply = replies[int(host)]
+        if isinstance(reply, Exception):
+            raise reply
+        return io.BytesIO(reply(archives[archive]))
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    return asked
+
+
+OFFLINE = urllib.error.URLError("no network")
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("name:", {"name": "mnits"}),
+        ("name:", {"name": None}),
+        ("split:", {"name": "builtin", "split": "valid"}),
+        ("split:", {"name": "mnist", "split": None}),
+        ("root:", {"name": "mnist", "root": ""}),
+    ],
+)
+def test_unknown_names_splits_and_empty_roots_are_refused(name, options):
+    with refused(name, ValueError):
+        load_digits(**options)
+
+
+def test_minivae_digits_says_what_auto_means(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MINIVAE_DIGITS", "builtin")
+    assert load_digits("auto", "test").source == "builtin"
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("MINIVAE_DIGITS", "nonsense")
+    with refused("name:", ValueError):
+        load_digits("auto")
+    serve(monkeypatch, "MNIST", [OFFLINE])
+    with pytest.raises(DatasetError):  # a set asked for by name stays it
+        load_digits("mnist", root=tmp_path)
+
+
+def test_an_altered_file_is_an_error_with_file_and_hashes(
+    monkeypatch, tmp_path
+):
+    raw = write(tmp_path, "MNIST")
+    serve(monkeypatch, "MNIST", [OFFLINE])
+    name = "train-images-idx3-ubyte"
+    monkeypatch.setenv("MINIVAE_DATA", str(tmp_path))
+    with refused(raw / name, DatasetError) as caught:
+        load_digits("mnist")
+    found = hashlib.sha256(FILES[name]).hexdigest()
+    for part in (found, data.MNIST_SHA256[name], "no network"):
+        assert part in str(caught.value)
+
+
+def test_auto_falls_back_and_says_so_in_one_line(
+    monkeypatch, tmp_path, capsys
+):
+    write(tmp_path, "MNIST")
+    serve(monkeypatch, "MNIST", [OFFLINE])
+    assert load_digits("auto", root=tmp_path).source == "builtin"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "built-in" in line
+    assert "train-images-idx3-ubyte" in line
+
+
+def test_whole_files_are_read_and_altered_ones_repaired(monkeypatch, tmp_path):
+    right = {k: hashlib.sha256(v).hexdigest() for k, v in FILES.items()}
+    monkeypatch.setattr(data, "MNIST_SHA256", right)
+    flipped = bytearray(FILES["train-images-idx3-ubyte"])
+    flipped[500] ^= 1
+    write(tmp_path, "MNIST", images=bytes(flipped))
+    asked = serve(monkeypatch, "MNIST", [lambda archive: archive])
+    for _ in range(2):
+        digits = load_digits("auto", root=tmp_path)
+        assert digits.source == "mnist"
+        assert torch.equal(digits.images, SET.images)
+        assert torch.equal(digits.labels, SET.labels)
+    assert [a.split("/")[-1] for a in asked] == ["train-images-idx3-ubyte.gz"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"images": FILES["train-images-idx3-ubyte"][:-100]},
+        {"images": b""},
+        {"images": b"<html>404</html>"},
+        {"images": FILES["train-labels-idx1-ubyte"]},
+        {"images": idx(IMAGES.numpy())},
+        {"labels": FILES["train-labels-idx1-ubyte"][:9]},
+        {"labels": idx((SET.labels + 200).numpy().astype("uint8"))},
+    ],
+)
+def test_a_truncated_or_foreign_file_is_an_error(tmp_path, changed):
+    raw = write(tmp_path, "KMNIST", **changed)
+    with refused(raw, DatasetError):
+        load_digits("kmnist", root=tmp_path)
+
+
+def test_a_fetched_set_is_put_in_place(monkeypatch, tmp_path):
+    replies = [OFFLINE, lambda archive: archive]
+    asked = serve(monkeypatch, "KMNIST", replies, mirrors=2)
+    digits = load_digits("kmnist", root=tmp_path)
+    assert torch.equal(digits.images, SET.images)
+    assert torch.equal(digits.labels, SET.labels)
+    raw = tmp_path / "KMNIST" / "raw"
+    assert {f.name: f.read_bytes() for f in raw.iterdir()} == FILES
+    assert len(asked) == 4  # both mirrors for both files
+    load_digits("kmnist", root=tmp_path)
+    assert len(asked) == 4  # and never again
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda archive: archive[:-1] + b"!",
+        lambda archive: b"",
+        lambda archive: gzip.compress(b"another set"),
+        TimeoutError("too late"),
+        urllib.error.HTTPError("https://host", 503, "busy", None, None),
+        http.client.BadStatusLine("?"),
+    ],
+)
+def test_a_lying_or_broken_server_leaves_nothing(monkeypatch, tmp_path, reply):
+    serve(monkeypatch, "KMNIST", [reply])
+    with refused(tmp_path / "KMNIST", DatasetError):
+        load_digits("kmnist", root=tmp_path)
+    assert [f for f in tmp_path.rglob("*") if f.is_file()] == []
+
+
+def test_a_server_that_drips_is_given_up(monkeypatch, tmp_path):
+    class Drip(io.BytesIO):
+        def read1(self, size):
+            return b"."
+
+    clock = iter(range(10_000))
+    now = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr(data, "time", now)
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Drip())
+    with pytest.raises(DatasetError, match="slow"):
+        load_digits("kmnist", root=tmp_path)
+    assert next(clock) < 100  # seconds
+
+
+def test_an_unusable_folder_is_an_error_that_names_the_variable(
+    monkeypatch, tmp_path
+):
+    tmp_path.joinpath("file").write_text("in the way")
+    monkeypatch.setenv("MINIVAE_DATA", str(tmp_path / "file"))
+    serve(monkeypatch, "MNIST", [lambda archive: archive])
+    with pytest.raises(DatasetError, match="MINIVAE_DATA"):
+        load_digits("mnist")
+
+
+def test_addresses_are_encrypted_and_names_known():
+    assert {*data.TORCHVISION, "auto", "builtin"} == set(data.NAMES)
+    for folder, mirrors in data.TORCHVISION.values():
+        assert hasattr(datasets, folder)
+        assert all(m.startswith("https://") for m in mirrors)
+        assert all(m.endswith("/") for m in mirrors)
+
+
+def test_the_cache_folder_is_used_without_a_variable(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINIVAE_DATA", raising=False)
+    monkeypatch.setattr(data.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data._root(None) == tmp_path / "minivae"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data._root(None) == Path.home() / ".cache" / "minivae"
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("split, n", [("train", 60_000), ("test", 10_000)])
+def test_mnist_is_mnist(split, n):
+    digits = load_digits("mnist", split)
+    assert digits.images.shape == (n, 28, 28)
+    assert (digits.source, digits.split) == ("mnist", split)
+    first = {"train": [5, 0, 4, 1, 9], "test": [7, 2, 1, 0, 4]}
+    assert digits.labels[:5].tolist() == first[split]
+    mean = digits.images.double().mean().item() / 255
+    assert abs(mean - 0.1307) < 0.01 * 0.1307 * (3 if split == "test" else 1)
+    assert load_digits("auto", split).source == "mnist"

@@ -1,0 +1,172 @@
+"""Figures show what they are given, where and in which colour."""
+
+import inspect
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+
+from minivae import figures
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.random((7, 4, 5))
+CODES, DIGITS = RANDOM.normal(size=(200, 2)), np.arange(200) % 10
+CALLS = {
+    "image_grid": lambda: figures.image_grid(IMAGES),
+    "comparison": lambda: figures.comparison({"a": IMAGES, "b": 1 - IMAGES}),
+    "latent_scatter": lambda: figures.latent_scatter({"a": (CODES, DIGITS)}),
+    "curves": lambda: figures.curves({"a": ([1, 2], [3, 4])}, "x", "y"),
+    "schematic": lambda: figures.schematic(IMAGES[0], IMAGES[1], True, "y"),
+    "count_table": lambda: figures.count_table(np.eye(3, dtype=int), "x", "y"),
+}
+
+
+def test_every_public_function_is_tried():
+    public = {
+        name
+        for name, value in inspect.getmembers(figures, inspect.isfunction)
+        if value.__module__ == figures.__name__ and name[0] != "_"
+    }
+    assert public == CALLS.keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_figure_is_finished_and_closed(name):
+    figure = CALLS[name]()
+    assert isinstance(figure, Figure)
+    assert plt.get_fignums() == []
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    assert stream.getvalue().startswith(b"\x89PNG")
+    for axes in figure.axes:
+        for image in axes.images:
+            assert image.get_clim()[1] == 1
+            if name != "count_table":
+                assert image.get_clim() == (0, 1)
+                assert image.cmap.name == "gray_r"  # 1 is ink
+
+
+@pytest.mark.parametrize("n_columns, gap", [(3, 2), (1, 0), (7, 1), (9, 2)])
+def test_each_image_is_at_its_place(n_columns, gap):
+    figure = figures.image_grid(IMAGES, n_columns, gap=gap)
+    (image,) = figure.axes[0].images
+    assert image.origin == "upper"
+    sheet = np.array(image.get_array())
+    n_rows = -(-7 // n_columns)
+    assert sheet.shape == (
+        n_rows * (4 + gap) - gap,
+        n_columns * (5 + gap) - gap,
+    )
+    for i, expected in enumerate(IMAGES):
+        top, left = i // n_columns * (4 + gap), i % n_columns * (5 + gap)
+        block = sheet[top : top + 4, left : left + 5]
+        assert np.array_equal(block, expected)
+        block[:] = 0
+    assert (sheet == 0).all()  # paper between them
+
+
+def test_a_grid_is_nearly_square_and_labelled():
+    figure = figures.image_grid(
+        IMAGES,
+        row_labels="abc",
+        column_labels="xyz",
+        axis_labels=("across", "down"),
+    )
+    (axes,) = figure.axes
+    assert axes.images[0].get_array().shape == (3 * 6 - 2, 3 * 7 - 2)
+    assert [t.get_text() for t in axes.get_yticklabels()] == list("abc")
+    assert [t.get_text() for t in axes.get_xticklabels()] == list("xyz")
+    assert axes.get_yticks().tolist() == [1.5, 7.5, 13.5]  # row middles
+    assert axes.get_xticks().tolist() == [2, 9, 16]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("across", "down")
+
+
+def test_a_comparison_has_one_labelled_row_for_each_entry():
+    (axes,) = figures.comparison({"a": IMAGES, "b": 1 - IMAGES}).axes
+    sheet = axes.images[0].get_array()
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
+    for i in range(7):
+        left = slice(7 * i, 7 * i + 5)
+        assert np.array_equal(sheet[:4, left], IMAGES[i])
+        assert np.array_equal(sheet[6:, left], 1 - IMAGES[i])
+
+
+def test_ten_digits_have_ten_colours():
+    assert len({to_hex(c) for c in figures.DIGIT_COLOURS}) == 10
+
+
+def test_each_digit_is_written_on_the_map_at_its_median():
+    figure = figures.latent_scatter(
+        {"a": (CODES, DIGITS), "b": (CODES, DIGITS)}
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    for axes in figure.axes:
+        assert [t.get_text() for t in axes.texts] == list("0123456789")
+        for digit, (text, dots) in enumerate(
+            zip(axes.texts, axes.collections)
+        ):
+            z = CODES[digit == DIGITS]
+            assert np.allclose(text.get_position(), np.median(z, 0))
+            assert np.array_equal(dots.get_offsets(), z)
+            colour = to_rgba(figures.DIGIT_COLOURS[digit])[:3]
+            assert np.allclose(dots.get_facecolor()[0, :3], colour)
+            assert text.get_bbox_patch().get_edgecolor()[:3] == colour
+
+
+def test_ellipses_are_one_sigma_wide_and_limits_are_kept():
+    mu, sigma = CODES[:3], np.abs(CODES[3:6])
+    maps = {"a": (CODES, DIGITS)}
+    figure = figures.latent_scatter(maps, (mu, sigma, [0, 5, 9]), limit=4)
+    (axes,) = figure.axes
+    assert axes.get_xlim() == axes.get_ylim() == (-4, 4)
+    for i, patch in enumerate(axes.patches):
+        assert np.allclose(patch.center, mu[i])
+        assert np.allclose((patch.width, patch.height), 2 * sigma[i])
+    assert len(axes.patches) == 3
+
+
+def test_curves_show_the_mean_of_seeds_and_their_band():
+    y = RANDOM.random((4, 3))
+    lines = {"one": (range(4), y[:, 0]), "many": (range(4), y)}
+    (axes,) = figures.curves(lines, "epoch", "nats", marks=[0, 3]).axes
+    assert np.allclose(axes.lines[0].get_ydata(), y[:, 0])
+    assert np.allclose(axes.lines[1].get_ydata(), y.mean(1))
+    band = axes.collections[1].get_paths()[0].vertices[:, 1]
+    assert np.isclose(band.min(), y.min())
+    assert np.isclose(band.max(), y.max())
+    legend = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert legend == ["one", "many"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats")
+    assert axes.get_xticks().tolist() == [0, 3]
+    looks = {(line.get_marker(), line.get_color()) for line in axes.lines}
+    assert len(looks) == 2
+    (axes,) = figures.curves({"a": ([1, 2], [3, 4])}, "", "", log=True).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_counts_are_written_in_row_and_column():
+    counts = np.array([[9, 1, 0], [0, 5, 5], [2, 0, 8]])
+    (axes,) = figures.count_table(counts, "read", "asked").axes
+    found = np.zeros((3, 3), int)
+    for text in axes.texts:
+        column, row = text.get_position()
+        found[row, column] = int(text.get_text())
+    assert np.array_equal(found, counts)
+    assert np.allclose(axes.images[0].get_array(), counts / 10)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("read", "asked")
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_schematic_shows_both_digits_and_what_lies_between(sampled):
+    condition = "y = 5" if sampled else ""
+    figure = figures.schematic(IMAGES[0], IMAGES[1], sampled, condition)
+    (axes,) = figure.axes
+    pictures = sorted(axes.images, key=lambda i: i.get_extent()[0])
+    for picture, image in zip(pictures, IMAGES[:2]):
+        assert np.array_equal(picture.get_array(), image)
+    words = {text.get_text() for text in axes.texts}
+    assert {"encoder", "decoder", "$x$", "$x'$", "$z$"} <= words
+    assert ({r"$\mu$", r"$\sigma$", "y = 5"} <= words) == sampled

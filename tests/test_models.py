@@ -1,0 +1,310 @@
+"""The three models are the formulas of the text, and refuse bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import close, refused, same, untouched_rng
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from minivae import CVAE, VAE, Autoencoder, validate
+
+KINDS = {
+    "ae": Autoencoder,
+    "vae": VAE,
+    "cvae": CVAE,
+    "gaussian": lambda *a, **o: VAE(*a, likelihood="gaussian", **o),
+    "fixed": lambda *a, **o: VAE(*a, likelihood="gaussian", sigma=0.3, **o),
+}
+SIZES = {"n_latent": 3, "hidden": (16, 8), "n_pixels": 25}
+X = torch.rand(6, 25, generator=torch.Generator().manual_seed(0)).round()
+Y = torch.tensor([0, 1, 2, 3, 4, 9])
+every = pytest.mark.parametrize("kind", KINDS)
+with_kl = pytest.mark.parametrize("kind", [k for k in KINDS if k != "ae"])
+
+
+def build(kind, **options):
+    return KINDS[kind](**SIZES | options)
+
+
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
+def label(model):
+    return Y if model.n_classes else None
+
+
+@pytest.mark.parametrize("kind", [VAE, CVAE])
+def test_a_zero_network_scores_784_coin_tosses(kind):
+    model = kind()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    x = torch.rand(4, 784, generator=generator()).round()
+    terms = model.terms(x, torch.arange(4))
+    assert terms["kl"].tolist() == [0] * 4
+    close(-terms["loss"], torch.full((4,), -784 * math.log(2)), 1e-6)
+    close(terms["reconstruction"], terms["loss"], 1e-7)
+
+
+@with_kl
+@pytest.mark.parametrize("beta", [0, 1.0, 4.0])
+def test_loss_is_the_elbo_of_torch_distributions(kind, beta):
+    model = build(kind, beta=beta)
+    y = label(model)
+    terms = model.terms(X, y, generator())
+    mu, logvar = model.encode(X, y)
+    q = Normal(mu, (logvar / 2).exp())
+    z = q.mean + q.stddev * torch.randn(6, 3, generator=generator())
+    out = model.decode(z, y)
+    if kind in ("gaussian", "fixed"):
+        p = Normal(out, 0.3 if kind == "fixed" else 1.0)
+    else:
+        p = Bernoulli(logits=out)
+    reconstruction = -p.log_prob(X).sum(-1)
+    kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+    close(terms["reconstruction"], reconstruction)
+    close(terms["kl"], kl, 1e-4)  # small: its terms nearly cancel
+    close(terms["loss"], reconstruction + beta * kl)
+    close(model.loss(X, y, generator()), terms["loss"], 1e-7)
+    close(model.log_likelihood(X, z, y), -reconstruction)
+    close(model.code(X, y), mu, 1e-7)
+
+
+def test_the_autoencoder_sums_the_squared_error():
+    model = build("ae", hidden=())  # linear
+    (up,), (down,) = model.encoder, model.decoder
+    z = X @ up.weight.T + up.bias
+    error = (X - z @ down.weight.T - down.bias).square().sum(1)
+    terms = model.terms(X)
+    close(terms["loss"], error)
+    close(terms["reconstruction"], error)
+    close(model.code(X), z)
+    assert "kl" not in terms
+
+
+@with_kl
+def test_codes_are_sampled_with_the_generator(kind):
+    model = build(kind)
+    y = label(model)
+    with untouched_rng():
+        a, b = (model.terms(X, y, generator()) for _ in range(2))
+        c = model.terms(X, y, torch.Generator().manual_seed(2))
+    assert same(a, b)
+    assert (a["reconstruction"] != c["reconstruction"]).all()
+    assert torch.equal(a["kl"], c["kl"])
+
+
+@every
+def test_every_result_has_one_value_for_each_digit(kind):
+    model = build(kind)
+    for n in (6, 1, 0):
+        y = Y[:n] if model.n_classes else None
+        for value in model.terms(X[:n], y).values():
+            assert value.shape == (n,)
+        assert model.code(X[:n], y).shape == (n, 3)
+        assert model.draw(torch.zeros(n, 3), y).shape == (n, 25)
+
+
+@every
+def test_decode_broadcasts_over_samples(kind):
+    model = build(kind)
+    z = torch.randn(4, 6, 3, generator=generator())  # (K, B, L)
+    y = label(model)
+    whole = model.decode(z, y)
+    for k in range(4):
+        torch.testing.assert_close(whole[k], model.decode(z[k], y))
+    if kind != "ae":
+        assert model.log_likelihood(X, z, y).shape == (4, 6)
+
+
+def test_the_label_reaches_the_encoder_and_the_decoder():
+    model = build("cvae")
+    y = torch.arange(10)
+    mu, logvar = model.encode(X[:1].expand(10, -1), y)
+    logits = model.decode(torch.zeros(10, 3), y)
+    for result in (mu, logvar, logits):
+        assert len(result.unique(dim=0)) == 10
+    # the labels of others do not
+    torch.testing.assert_close(model.encode(X[:1], y[3:4])[0][0], mu[3])
+
+
+def test_the_condition_is_the_label_as_one_hot():
+    model = build("cvae", n_classes=4, hidden=())
+    z, y = torch.zeros(4, 3), torch.arange(4)
+    (layer,) = model.decoder
+    close(model.decode(z, y), layer.weight[:, 3:].T + layer.bias)
+
+
+def test_a_learned_sigma_becomes_the_root_mean_squared_residual():
+    model = build("gaussian", hidden=())
+    with torch.no_grad():  # the mean of each pixel is 0
+        for weight in model.decoder.parameters():
+            weight.zero_()
+    x = 0.2 * torch.randn(50, 25, generator=generator())
+    optimizer = torch.optim.Adam([model.log_sigma], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        model.loss(x, None, generator()).mean().backward()
+        assert model.log_sigma.grad != 0
+        optimizer.step()
+    close(model.log_sigma.detach().exp() ** 2, x.square().mean(), 1e-3)
+
+
+def test_a_fixed_sigma_stays_fixed():
+    model = build("fixed")
+    close(model.log_sigma.detach().exp(), 0.3, 1e-6)
+    assert not model.log_sigma.requires_grad
+
+
+@every
+def test_construction_is_a_function_of_the_seed(kind):
+    with untouched_rng():
+        first = build(kind)
+    torch.manual_seed(5)
+    assert same(first.state_dict(), build(kind).state_dict())
+    other = build(kind, seed=1)
+    assert not torch.equal(first.encoder[0].weight, other.encoder[0].weight)
+
+
+@every
+def test_the_options_build_the_same_model_again(kind):
+    model = build(kind, seed=3)
+    assert model.options.items() >= (SIZES | {"seed": 3}).items()
+    again = type(model)(**model.options)
+    assert again.options == model.options
+    assert same(again.state_dict(), model.state_dict())
+    assert str(again) == str(model)
+
+
+@every
+def test_pictures_lie_between_paper_and_ink(kind):
+    model = build(kind)
+    z = 100 * torch.randn(6, 3, generator=generator())
+    picture, raw = model.draw(z, label(model)), model.decode(z, label(model))
+    assert ((picture >= 0) & (picture <= 1)).all()
+    assert raw.min() < 0
+    assert raw.max() > 1
+    mean = raw.sigmoid() if kind in ("vae", "cvae") else raw.clamp(0, 1)
+    torch.testing.assert_close(picture, mean)
+
+
+@every
+def test_gradients_reach_every_parameter(kind):
+    model = build(kind)
+    model.loss(X, label(model), generator()).mean().backward()
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            assert weight.grad.abs().max() > 0, name
+
+
+@every
+def test_the_layout_in_memory_changes_nothing(kind):
+    model = build(kind)
+    x = X.T.contiguous().T
+    assert not x.is_contiguous()
+    y = label(model)
+    a, b = model.terms(x, y, generator()), model.terms(X, y, generator())
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+
+
+# --- bad input
+
+NAN, INF = float("nan"), float("inf")
+BAD_ROWS = {
+    "one row without a batch": X[0],
+    "too narrow": X[:, :-1],
+    "images": X.view(6, 5, 5),
+    "scalar": torch.tensor(0.5),
+    "uint8": X.byte(),
+    "int64": X.long(),
+    "float64": X.double(),
+    "NaN": X.clone().index_fill_(1, torch.tensor([3]), NAN),
+    "infinite": X.clone().index_fill_(1, torch.tensor([3]), -INF),
+    "list": X.tolist(),
+    "array": X.numpy(),
+    "none": None,
+}
+BAD_PIXELS = {"0 to 255": 255 * X, "-1 to 1": 2 * X - 1}
+
+
+@pytest.mark.parametrize("case", [*BAD_ROWS, *BAD_PIXELS])
+@pytest.mark.parametrize("kind", ["ae", "vae", "cvae"])
+def test_bad_pixels_are_refused(kind, case):
+    model, x = build(kind), (BAD_ROWS | BAD_PIXELS)[case]
+    for method in (model.encode, model.terms, model.loss, model.code):
+        with refused("x:"):
+            method(x, label(model))
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+@pytest.mark.parametrize("kind", ["ae", "vae", "cvae"])
+def test_bad_codes_are_refused(kind, case):
+    model, z = build(kind, n_latent=25), BAD_ROWS[case]
+    for method in (model.decode, model.draw):
+        with refused("z:"):
+            method(z, label(model))
+
+
+def test_gaussian_pixels_may_have_any_finite_value():
+    model = build("fixed")
+    assert model.loss(9 * X - 5).isfinite().all()
+    with refused("x:"):
+        model.loss(BAD_ROWS["NaN"])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [None, 5, Y - 1, Y + 1, Y + 0.5, Y.int(), Y[1:], Y[:, None], [1] * 6],
+    ids=lambda y: type(y).__name__,
+)
+def test_bad_labels_are_refused(y):
+    model = build("cvae")
+    for method in (model.encode, model.terms, model.loss, model.code):
+        with refused("y:"):
+            method(X, y)
+    for method in (model.decode, model.draw):
+        with refused("y:"):
+            method(torch.zeros(6, 3), y)
+
+
+WHOLE = [0, -1, 2.5, 2.0, True, None, "2", NAN, np.float64(2), (1,) * 300]
+
+
+@pytest.mark.parametrize("name", ["n_latent", "n_pixels", "n_classes", "seed"])
+@pytest.mark.parametrize("value", WHOLE, ids=lambda v: f"{v!r:.20}")
+def test_bad_sizes_are_refused(name, value):
+    if name == "seed" and value == 0 and value is not False:
+        value = 1.5
+    with refused(f"{name}:"):
+        build("cvae", **{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("hidden", v) for v in (5, None, "ab", (0,), (4, -1), (2.5,), ("x",))]
+    + [("beta", v) for v in (-1, NAN, INF, "1", None, True, [1] * 300)]
+    + [("sigma", v) for v in (0, -1.0, NAN, INF, "1", True)]
+    + [("likelihood", v) for v in ("poisson", None, 1, "x" * 1000)],
+)
+def test_bad_options_are_refused(name, value):
+    options = {"likelihood": "gaussian", name: value}
+    with untouched_rng(), refused(f"{name}:"):
+        VAE(**SIZES | options)
+
+
+def test_a_bernoulli_pixel_has_no_sigma():
+    with refused("sigma:", ValueError):
+        VAE(sigma=0.1)
+
+
+def test_checks_are_back_after_trusted_data():
+    model = build("vae")
+    with pytest.raises(KeyError), validate.trusted():
+        assert model.loss(BAD_ROWS["NaN"]).isnan().all()
+        raise KeyError
+    with refused("x:"):
+        model.loss(BAD_ROWS["NaN"])

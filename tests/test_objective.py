@@ -1,0 +1,150 @@
+"""Likelihoods, KL and bounds agree with torch.distributions."""
+
+import math
+
+import pytest
+import torch
+from conftest import close, untouched_rng
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from minivae import objective
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=dtype)
+
+
+MU, LOGVAR = normal(5, 3, seed=1), normal(5, 3, seed=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bernoulli_is_that_of_torch(dtype):
+    logits = 3 * normal(4, 7, 784, dtype=dtype)
+    x = (normal(7, 784, seed=1) > 0).to(dtype)
+    ours = objective.bernoulli_log_likelihood(x, logits)
+    theirs = Bernoulli(logits=logits).log_prob(x.expand_as(logits)).sum(-1)
+    close(ours, theirs)
+    assert ours.shape == (4, 7)
+
+
+@pytest.mark.parametrize("size", [50.0, 1000.0])
+def test_bernoulli_is_finite_for_large_logits(size):
+    logits = torch.tensor([[size], [-size]], requires_grad=True)
+    for x, expected in ((1.0, [0.0, -size]), (0.0, [-size, 0.0])):
+        value = objective.bernoulli_log_likelihood(
+            torch.full((2, 1), x), logits
+        )
+        torch.testing.assert_close(value, torch.tensor(expected))
+        (slope,) = torch.autograd.grad(value.sum(), logits)
+        torch.testing.assert_close(slope, x - logits.detach().sigmoid())
+
+
+@pytest.mark.parametrize("log_sigma", [-2.0, 0.0, LOGVAR[0]])
+def test_gaussian_is_that_of_torch(log_sigma):
+    x, sigma = normal(4, 5, 3), torch.as_tensor(log_sigma).exp()
+    ours = objective.gaussian_log_likelihood(x, MU, log_sigma)
+    close(ours, Normal(MU, sigma).log_prob(x).sum(-1))
+
+
+def test_density_of_a_code_is_that_of_torch():
+    z = normal(4, 5, 3)
+    theirs = Normal(MU, (LOGVAR / 2).exp()).log_prob(z).sum(-1)
+    close(objective.gaussian_log_density(z, MU, LOGVAR), theirs)
+
+
+def test_squared_error_is_summed_over_pixels():
+    x, mean = normal(5, 784), normal(5, 784, seed=1)
+    close(objective.squared_error(x, mean), (x - mean).norm(dim=-1) ** 2)
+
+
+def test_kl_is_that_of_torch_and_zero_at_the_prior():
+    q = Normal(MU, (LOGVAR / 2).exp())
+    theirs = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+    close(objective.gaussian_kl(MU, LOGVAR), theirs)
+    zero = torch.zeros(2, 3)
+    assert objective.gaussian_kl(zero, zero).tolist() == [0, 0]
+
+
+def test_kl_is_within_the_error_of_a_monte_carlo_estimate():
+    mu, logvar = (p.expand(20_000, -1, -1) for p in (MU, LOGVAR))
+    z = objective.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
+    zero = torch.zeros_like(z)
+    ratio = objective.gaussian_log_density(
+        z, mu, logvar
+    ) - objective.gaussian_log_density(z, zero, zero)
+    error = ratio.std(0) / len(ratio) ** 0.5
+    gap = ratio.mean(0) - objective.gaussian_kl(MU, LOGVAR)
+    assert (gap.abs() < 3 * error).all()
+
+
+def test_gradients_reach_mu_and_logvar_through_the_draw():
+    mu, logvar = MU.clone().requires_grad_(), LOGVAR.clone().requires_grad_()
+    z = objective.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
+    assert z.requires_grad
+    z.sum().backward()
+    noise = (z - mu).detach() / (LOGVAR / 2).exp()
+    close(mu.grad, torch.ones_like(mu))
+    close(logvar.grad, noise * (LOGVAR / 2).exp() / 2)
+    assert len(noise.unique()) == noise.numel()  # no two rows share it
+
+
+def test_codes_have_the_mean_and_variance_asked_for():
+    mu, logvar = (p[0].expand(40_000, 3) for p in (MU, LOGVAR))
+    z = objective.reparameterize(mu, logvar, torch.Generator().manual_seed(0))
+    error = (LOGVAR[0] / 2).exp() / 200
+    assert ((z.mean(0) - MU[0]).abs() < 3 * error).all()
+    relative = z.var(0) / LOGVAR[0].exp() - 1  # its error is sqrt(2 / N)
+    assert (relative.abs() < 3 * (2 / 40_000) ** 0.5).all()
+
+
+def test_noise_is_a_function_of_the_generator():
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return objective.reparameterize(MU, LOGVAR, generator)
+
+    with untouched_rng():
+        assert torch.equal(draw(0), draw(0))
+        assert not torch.equal(draw(0), draw(1))
+
+
+# x = w z + b + noise with z from N(0, 1): the evidence is a Gaussian
+W, B, S, X = 1.5, 0.3, 0.7, torch.tensor([1.2, -2.0], dtype=torch.float64)
+EVIDENCE = Normal(B, math.hypot(W, S)).log_prob(X)
+
+
+def log_joint(z):
+    return Normal(0.0, 1.0).log_prob(z) + Normal(W * z + B, S).log_prob(X)
+
+
+def test_one_sample_is_the_weight_and_more_are_its_mean():
+    weights = normal(6, 4)
+    close(objective.importance_bound(weights[:1]), weights[0])
+    close(objective.importance_bound(weights), weights.exp().mean(0).log())
+    shifted = objective.importance_bound(weights - 5000)  # exp would be 0
+    close(shifted, objective.importance_bound(weights) - 5000)
+
+
+def test_bound_is_a_grid_integral_of_the_joint_density():
+    z = torch.linspace(-12, 12, 4001, dtype=torch.float64)[:, None]
+    uniform = -math.log(24 * 4001 / 4000)  # of the grid's cells
+    ours = objective.importance_bound(log_joint(z) - uniform)
+    integral = torch.trapezoid(log_joint(z).exp(), z, dim=0).log()
+    close(ours, integral, 1e-6)
+    close(ours, EVIDENCE, 1e-6)
+
+
+def test_bound_grows_with_the_samples_up_to_the_evidence():
+    q = Normal(torch.tensor([0.3, -0.8]).double(), 0.9)  # not the posterior
+    z = q.mean + q.stddev * normal(64, 4000, 2)
+    log_weights = log_joint(z) - q.log_prob(z)
+    means = []
+    for k in (1, 8, 64):
+        # 4000 repetitions for each k
+        bound = objective.importance_bound(log_weights[:k])
+        error = bound.std(0) / 4000**0.5
+        assert (bound.mean(0) < EVIDENCE + 3 * error).all()
+        means.append(bound.mean(0))
+    assert (means[0] < means[1]).all()
+    assert (means[1] < means[2]).all()
+    assert ((EVIDENCE - means[2]) < 0.05 * (EVIDENCE - means[0])).all()

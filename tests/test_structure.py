@@ -1,0 +1,244 @@
+"""The package is as the text says: few edges, no surprises, all pinned."""
+
+import ast
+import graphlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.specifiers import SpecifierSet
+
+import minivae
+
+ALL = {"*"}
+CHECKS = {"validate"}  # may be imported by everything
+EDGES = {
+    "__init__": ALL,
+    "__main__": ALL,
+    "validate": set(),
+    "objective": set(),
+    "data": CHECKS,
+    "models": CHECKS | {"objective"},
+    "checkpoint": CHECKS | {"models"},
+    "train": CHECKS | {"data", "checkpoint", "models"},
+    "evaluate": CHECKS | {"data", "models", "objective"},
+    "latent": CHECKS | {"data", "models"},
+    "figures": CHECKS,
+    "explorer": CHECKS | {"latent", "figures", "models"},
+    "checks": CHECKS | {"objective", "evaluate"},
+    "notebook": CHECKS,
+}
+# what the core may load from elsewhere, beside the standard library
+OTHERS = {
+    "validate": {"torch"},
+    "objective": {"torch"},
+    "models": {"torch"},
+    "checkpoint": {"torch"},
+    "data": {"torch", "torchvision", "sklearn"},
+    "train": {"torch", "tqdm"},
+    "evaluate": {"torch", "tqdm"},
+    "latent": {"torch"},
+    "figures": {"numpy", "matplotlib"},
+}
+SOURCES = sorted((ROOT / "minivae").rglob("*.py"))
+FILES = sorted(
+    file
+    for folder in ("minivae", "tests", "book", "benchmarks")
+    for file in (ROOT / folder).rglob("*.py")
+    if not any(p.startswith((".", "_build")) for p in file.parts[-3:])
+)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def imported(tree):
+    """(module, name) of each import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def graph():
+    """Module of minivae -> names it imports: (ours, others)."""
+    found = {}
+    for file in SOURCES:
+        module = file.relative_to(ROOT / "minivae").with_suffix("").parts[0]
+        ours, others = found.setdefault(module, (set(), set()))
+        for source, name in imported(ast.parse(file.read_text())):
+            top, *rest = source.split(".")
+            if top != "minivae":
+                others.add(top)
+            elif rest:
+                ours.add(rest[0])
+            else:
+                ours.add(name if name in EDGES else "__init__")
+        ours.discard(module)
+    return found
+
+
+def test_modules_import_only_what_the_table_allows():
+    found = graph()
+    assert found.keys() <= EDGES.keys(), "a new module needs a line"
+    for module, (ours, others) in found.items():
+        if EDGES[module] is not ALL:
+            assert ours <= EDGES[module], module
+        others -= set(sys.stdlib_module_names)
+        if module in OTHERS:
+            assert others <= OTHERS[module], module
+        assert "book" not in others, module
+
+
+def test_modules_import_in_no_circle():
+    edges = {module: ours for module, (ours, _) in graph().items()}
+    graphlib.TopologicalSorter(edges).prepare()
+
+
+def test_the_loop_does_not_know_which_model_it_has():
+    tree = ast.parse((ROOT / "minivae" / "train.py").read_text())
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    assert names.isdisjoint({"VAE", "CVAE"})
+
+
+BANNED = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib"}
+BANNED |= {"marshal", "shelve"}
+
+
+def dangers(code, loader=False):
+    """What a file must not do, by the syntax tree."""
+    tree = ast.parse(code)
+    for source, name in imported(tree):
+        if source.split(".")[0] in BANNED:
+            yield source
+        if source.startswith("torch.hub") or (source, name) in (
+            ("torch", "hub"),
+            ("torch", "load"),
+        ):
+            yield f"{source} {name}"
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        if text == "torch.hub":
+            yield text
+        if text == "torch.load" and not loader:
+            yield text
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        if called in ("eval", "exec", "builtins.eval", "builtins.exec"):
+            yield called
+        if called == "os.system" or options.get("shell", "False") != "False":
+            yield "shell"
+        if options.get("allow_pickle", "False") != "False":
+            yield "allow_pickle"
+        if called == "torch.load" and options.get("weights_only") != "True":
+            yield "torch.load without weights_only=True"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_no_file_runs_foreign_code(file):
+    loader = file == ROOT / "minivae" / "checkpoint.py"
+    assert list(dangers(file.read_text(), loader)) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from dill import loads",
+        "eval('1')",
+        "exec(code)",
+        "run(words, shell=True)",
+        "import os\nos.system('ls')",
+        "torch.hub.load('a', 'b')",
+        "from torch import hub",
+        "from torch import load",
+        "torch.load(path, weights_only=True)",
+        "np.load(path, allow_pickle=True)",
+    ],
+)
+def test_the_search_for_dangers_finds_them(code):
+    assert list(dangers(code)) != []
+    assert list(dangers("model.eval(); torch.load(p)", loader=True)) != []
+    fine = "model.eval(); torch.load(p, weights_only=True)"
+    assert list(dangers(fine, loader=True)) == []
+
+
+def test_the_environment_agrees_with_the_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    *conda, pip = environment["dependencies"]
+    (python,) = [c for c in conda if c.startswith("python=")]
+    version = python.removeprefix("python=").strip("=")
+    assert SpecifierSet(PROJECT["requires-python"]).contains(version)
+    assert "pip" in conda
+    (install,) = pip["pip"]
+    extras = re.fullmatch(r"-e \.\[([\w,]+)\]", install)[1].split(",")
+    assert set(extras) <= PROJECT["optional-dependencies"].keys()
+    assert "book" in extras
+
+
+def normal(requirement):
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_lock_pins_everything_by_hash_and_names_no_host():
+    text = (ROOT / "requirements.lock").read_text()
+    assert not re.search(r"https?://|--(extra-)?index-url|-i ", text)
+    lines = [x for x in text.splitlines() if not x.strip().startswith("#")]
+    blocks = re.split(r"\n(?=\S)", "\n".join(lines).strip())
+    pinned = {}
+    for block in blocks:
+        pin = re.match(r"([\w.-]+)==([\w.+!-]+)", block)
+        assert pin, block
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", block), pin[0]
+        pinned.setdefault(normal(pin[1]), []).append(pin[2])
+    needed = PROJECT["dependencies"]
+    needed = sum(PROJECT["optional-dependencies"].values(), needed)
+    for requirement in needed:
+        name = normal(requirement)
+        assert name in pinned, name
+        bounds = SpecifierSet(re.sub(r"^[\w.-]+", "", requirement))
+        assert all(bounds.contains(v) for v in pinned[name]), requirement
+
+
+def test_importing_minivae_loads_torch_only():
+    code = "import json, sys, minivae; print(json.dumps(list(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.split(".")[0] for name in json.loads(result.stdout)}
+    assert {"minivae", "torch"} <= loaded
+    late = {"matplotlib", "sklearn", "torchvision", "ipywidgets", "IPython"}
+    assert loaded.isdisjoint(late)
+
+
+def test_public_names_exist_and_are_documented():
+    assert minivae.__all__ == sorted(
+        minivae.__all__, key=lambda n: (not n.isupper(), n)
+    )
+    for name in minivae.__all__:
+        value = getattr(minivae, name)
+        assert inspect.getdoc(value), name
+        if inspect.isclass(value):
+            # its own words, not those of a parent or of dataclass
+            assert value.__doc__, name
+            assert not value.__doc__.startswith(f"{name}("), name
+
+
+def test_code_is_as_wide_as_a_page():
+    for file in SOURCES:
+        for i, line in enumerate(file.read_text().splitlines(), 1):
+            assert len(line) <= 79, f"{file.name}:{i}"

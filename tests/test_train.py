@@ -1,0 +1,372 @@
+"""A run is a function of its options, however often it is stopped."""
+
+import math
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import MethodType
+
+import pytest
+import torch
+from conftest import ROOT, close, refused, same, untouched_rng
+
+from minivae import (
+    CVAE,
+    VAE,
+    Autoencoder,
+    CheckpointError,
+    TrainConfig,
+    batches,
+    checkpoint,
+    fit,
+    fit_once,
+    train,
+)
+
+KINDS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
+every = pytest.mark.parametrize("kind", KINDS)
+CONFIG = TrainConfig(epochs=4, batch_size=64, warmup=5, device="cpu")
+
+
+def build(kind="vae", **options):
+    return KINDS[kind](**{"n_latent": 2, "hidden": (16,)} | options)
+
+
+def go(model, digits, path=None, **options):
+    return fit(model, digits, replace(CONFIG, **options), path, False)
+
+
+def spoil(model):
+    """A model whose weights a resume has to replace."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_()
+    return model
+
+
+@every
+def test_resume_is_bit_identical(kind, small, tmp_path):
+    whole, halves = build(kind), build(kind)
+    history = go(whole, small, tmp_path / "whole.pt")
+    go(halves, small, tmp_path / "halves.pt", epochs=2)
+    half = checkpoint.load(tmp_path / "halves.pt")
+    assert (half["epoch"], half["step"]) == (2, 8)
+    again = spoil(build(kind))
+    resumed = go(again, small, tmp_path / "halves.pt")
+    states = [
+        checkpoint.load(tmp_path / f"{n}.pt") for n in ("whole", "halves")
+    ]
+    assert same(*states)
+    assert (states[0]["epoch"], states[0]["step"]) == (4, 16)
+    assert same(whole.state_dict(), again.state_dict())
+    assert same(vars(history), vars(resumed))
+    assert len(resumed.loss) == len(resumed.digits_per_second) == 4
+    # the comparison sees moments of Adam, moving and averaged weights
+    parts = (half["moving"], half["weights"], half["optimizer"]["state"])
+    assert all(len(part) == len(whole.state_dict()) for part in parts)
+
+
+def test_a_killed_run_resumes_bit_for_bit(digits, tmp_path):
+    path, whole = tmp_path / "killed.pt", tmp_path / "whole.pt"
+    words = "-m minivae train --model cvae --data builtin --epochs 100000 "
+    words += "--hidden 16 --n-latent 2 --batch-size 64 --warmup 5 --device cpu"
+    process = subprocess.Popen(
+        [sys.executable, *words.split(), "--checkpoint", str(path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(6000):
+            # a file that exists is a whole one, also while it is replaced
+            if path.exists() and checkpoint.load(path)["epoch"]:
+                break
+            assert process.poll() is None, "it ended by itself"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode in (-9, 1)  # 1 where there are no signals
+    done = checkpoint.load(path)["epoch"]
+    assert 1 <= done < 100000
+    go(build("cvae"), digits, path, epochs=done + 2)
+    go(build("cvae"), digits, whole, epochs=done + 2)
+    assert same(checkpoint.load(path), checkpoint.load(whole))
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        path.name,
+        whole.name,
+    ]
+
+
+@every
+def test_the_loss_falls(kind, small):
+    history = go(build(kind), small, epochs=8, lr=5e-3)
+    assert history.loss[-1] < 0.8 * history.loss[0]
+    assert (len(history.kl) == 0) == (kind == "ae")
+    assert min(history.digits_per_second) > 0
+
+
+def spy_on_steps(monkeypatch):
+    """Record the weights and the step size after each step."""
+    seen, update = [], train.Run.update
+
+    def spy(run):
+        update(run)
+        size = run.optimizer.param_groups[0]["lr"]
+        weights = [w.detach().double().clone() for w in run.weights]
+        seen.append((size, weights))
+
+    monkeypatch.setattr(train.Run, "update", spy)
+    return seen
+
+
+def test_fit_leaves_the_polynomial_decay_average(monkeypatch, small, tmp_path):
+    seen, model = spy_on_steps(monkeypatch), build()
+    go(model, small, tmp_path / "run.pt")
+    # Shamir & Zhang 2013 with eta = 8: step t weighs t (t + 1) ... (t + 7)
+    shares = [float(math.perm(t + 7, 8)) for t in range(1, len(seen) + 1)]
+    moving = checkpoint.load(tmp_path / "run.pt")["moving"]
+    for i, (name, weight) in enumerate(model.named_parameters()):
+        steps = [weights[i] for _, weights in seen]
+        mean = sum(s * w for s, w in zip(shares, steps)) / sum(shares)
+        torch.testing.assert_close(weight.double(), mean, rtol=1e-5, atol=1e-7)
+        assert torch.equal(moving[name].double(), steps[-1])
+        assert not torch.allclose(weight.double(), steps[-1], rtol=1e-5)
+
+
+def test_the_step_size_warms_up(monkeypatch, small):
+    seen = spy_on_steps(monkeypatch)
+    go(build(), small, epochs=2, lr=0.01)
+    close(
+        [size for size, _ in seen], [0.002, 0.004, 0.006, 0.008] + [0.01] * 4
+    )
+
+
+@every
+def test_history_is_the_mean_over_the_digits(kind, small):
+    # with so small a step the weights stay as they are
+    model, kept = build(kind), build(kind)
+    history = go(model, small, epochs=2, lr=1e-30)
+    assert same(model.state_dict(), kept.state_dict())
+    for epoch in range(2):
+        parts = batches(small, 64, 0, epoch, binarize=kind != "ae")
+        terms = [kept.terms(*part) for part in parts]
+        assert len(terms[-1]["loss"]) == 8  # a short last batch
+        name = "loss" if kind == "ae" else "kl"  # neither has noise
+        values = torch.cat([t[name] for t in terms]).detach().double()
+        wrong = sum(t[name].mean().item() for t in terms) / len(terms)
+        close(getattr(history, name)[epoch], values.mean(), 1e-6)
+        assert abs(wrong / values.mean() - 1) > 1e-5
+    if kind == "ae":
+        assert history.reconstruction == history.loss
+    else:
+        sums = torch.tensor(history.reconstruction) + torch.tensor(history.kl)
+        close(history.loss, sums)
+
+
+def test_order_and_noise_are_functions_of_the_seed(small, tmp_path):
+    def record(path=None, model=None, **options):
+        model, seen = model or build(), []
+        terms = model.terms
+
+        def spy(self, x, y=None, generator=None):
+            seen.append((generator.initial_seed(), y.tolist(), x.sum().item()))
+            return terms(x, y, generator)
+
+        model.terms = MethodType(spy, model)
+        with untouched_rng():
+            go(model, small, path, **options)
+        return seen
+
+    first = record()
+    torch.manual_seed(7)
+    assert record() == first
+    noise = {seed for seed, _, _ in first}
+    assert len(noise) == len(first) == 16  # new noise in each step
+    epochs = [[y for _, y, _ in first[i : i + 4]] for i in range(0, 16, 4)]
+    assert all(a != b for a in epochs for b in epochs if a is not b)
+    other = record(seed=1)
+    assert noise.isdisjoint(seed for seed, _, _ in other)
+    assert [y for _, y, _ in other] != [y for _, y, _ in first]
+    halves = record(tmp_path / "a.pt", epochs=2) + record(tmp_path / "a.pt")
+    assert halves == first
+
+
+def test_a_run_is_the_same_bits_twice_and_other_bits_by_seed(small):
+    a, b, c = build(), build(), build()
+    go(a, small), go(b, small), go(c, small, seed=1)
+    assert same(a.state_dict(), b.state_dict())
+    assert not same(a.state_dict(), c.state_dict())
+
+
+@pytest.mark.parametrize(
+    "name, mine, theirs, config",
+    [
+        ("lr", 0.002, 0.001, {"lr": 0.001}),
+        ("batch_size", 64, 32, {"batch_size": 32}),
+        ("warmup", 5, 6, {"warmup": 6}),
+        ("seed", 0, 1, {"seed": 1}),
+        ("n_latent", 2, 3, {}),
+        ("hidden", "(16,)", "(17,)", {}),
+        ("beta", 1.0, 2.0, {}),
+        ("class", "VAE", "CVAE", {}),
+        ("n", 200, 199, {}),
+        ("split", "train", "test", {}),
+        ("source", "builtin", "mnist", {}),
+    ],
+)
+def test_other_settings_are_refused(
+    name, mine, theirs, config, small, tmp_path
+):
+    path = tmp_path / "a.pt"
+    go(build(), small, path, epochs=1)
+    before = path.read_bytes()
+    model = build("cvae" if theirs == "CVAE" else "vae")
+    if name in ("n_latent", "beta"):
+        model = build(**{name: theirs})
+    if name == "hidden":
+        model = build(hidden=(17,))
+    digits = small[:199] if name == "n" else small
+    if name in ("split", "source"):
+        digits = replace(small, **{name: theirs})
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    with refused(path, CheckpointError) as caught:
+        go(model, digits, path, **config)
+    for value in (f" {name} = ", mine, theirs):
+        assert str(value) in str(caught.value)
+    assert path.read_bytes() == before
+    assert same(model.state_dict(), kept)
+
+
+def test_a_checkpoint_that_lacks_parts_is_refused(small, tmp_path):
+    path = tmp_path / "a.pt"
+    go(build(), small, path, epochs=1)
+    whole = checkpoint.load(path)
+    for part in ("model", "data", "optimizer", "moving", "weights", "step"):
+        checkpoint.save(path, {k: v for k, v in whole.items() if k != part})
+        with refused(path, CheckpointError):
+            go(build(), small, path)
+
+
+def test_a_complete_run_says_so(small, tmp_path, capsys):
+    path, model, again = tmp_path / "a.pt", build(), spoil(build())
+    history = go(model, small, path, epochs=2)
+    assert capsys.readouterr().out == ""
+    for epochs in (2, 1):
+        resumed = fit(again, small, replace(CONFIG, epochs=epochs), path)
+        out = capsys.readouterr().out
+        assert f"already at epoch 2 of {epochs}" in out
+        assert same(model.state_dict(), again.state_dict())
+        assert vars(resumed) == vars(history)
+
+
+@every
+def test_a_loss_of_nan_updates_nothing(kind, small, tmp_path):
+    model, path = build(kind), tmp_path / "a.pt"
+    go(model, small, path, epochs=1)
+    state = checkpoint.load(path)
+    state["moving"]["decoder.0.bias"].data[0] = float("nan")
+    checkpoint.save(path, state)
+    with refused("the loss is NaN"):
+        go(model, small, path)
+    for name, weight in model.state_dict().items():
+        kept = state["moving"][name]  # NaN is not equal to itself
+        assert torch.equal(weight.nan_to_num(7), kept.nan_to_num(7))
+    now = checkpoint.load(path)
+    assert same(now["weights"], state["weights"])
+    assert same(now["optimizer"], state["optimizer"])
+
+
+def test_the_diagnosis_says_where_it_happened(small):
+    model = build()
+    with torch.no_grad():
+        model.decoder[0].bias[0] = float("inf")
+    with pytest.raises(ValueError, match=r"step 0 .*x in \[0, 1\].*logvar"):
+        go(model, small)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        (name, value)
+        for name in ("epochs", "batch_size", "warmup", "seed")
+        for value in (-1, 2.5, None, "3", True, 0)
+        if (name, value) != ("seed", 0)
+    ]
+    + [("lr", v) for v in (0, -1, float("nan"), float("inf"), "1", None)],
+)
+def test_bad_options_are_refused(name, value):
+    with refused(f"{name}:", ValueError):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:99", "", "cpu1", "meta", None, 5.5]
+)
+def test_unknown_devices_are_refused(name, small):
+    with refused("device:", ValueError):
+        train.find_device(name)
+    model = build()
+    with refused("device:", ValueError):
+        go(model, small, device=name)
+    assert same(model.state_dict(), build().state_dict())
+
+
+def test_auto_finds_a_device():
+    assert train.find_device().type in ("cpu", "cuda", "mps")
+    assert train.find_device("cpu") == torch.device("cpu")
+
+
+def test_digits_that_do_not_fit_the_model_are_refused(small):
+    with refused("digits:", ValueError):
+        go(build(n_pixels=100), small)
+    with refused("y:", ValueError):
+        go(build("cvae", n_classes=9), small)
+
+
+def test_an_unusable_folder_is_found_before_the_work(small, tmp_path):
+    tmp_path.joinpath("file").write_text("in the way")
+    model = build()
+    with refused(tmp_path, CheckpointError):
+        go(model, small, tmp_path / "file" / "a.pt")
+    assert same(model.state_dict(), build().state_dict())
+
+
+def test_a_batch_may_be_larger_than_the_data(small):
+    history = go(build(), small, batch_size=10_000, epochs=1)
+    assert len(history.loss) == 1
+
+
+def test_fit_once_trains_once_for_each_setting(
+    monkeypatch, small, tmp_path, capsys
+):
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
+    seen, config = spy_on_steps(monkeypatch), replace(CONFIG, epochs=1)
+    model, again = build(), spoil(build())
+    history = fit_once(model, small, config)
+    assert (len(seen), len(list(tmp_path.iterdir()))) == (4, 1)
+    capsys.readouterr()
+    assert vars(fit_once(again, small, config)) == vars(history)
+    assert same(model.state_dict(), again.state_dict())
+    assert len(seen) == 4
+    assert capsys.readouterr() == ("", "")
+    others = [
+        (build(), small[:100], config),
+        (build(), small, replace(config, seed=1)),
+        (build(beta=2), small, config),
+        (build("cvae"), small, config),
+    ]
+    for i, other in enumerate(others):
+        fit_once(*other)
+        assert len(list(tmp_path.iterdir())) == 2 + i
+    assert len(seen) == 4 + 2 + 4 + 4 + 4
+
+
+def test_the_bar_shows_the_terms(small, capsys):
+    config = replace(CONFIG, batch_size=4, epochs=1)
+    fit(build(), small, config)
+    err = capsys.readouterr().err
+    assert all(word in err for word in ("loss=", "kl=", "digits/s"))
+    go(build(), small)
+    assert capsys.readouterr().err == ""
