@@ -45,7 +45,7 @@ lint: $(VENV)/.ready ## check style and formatting
 
 nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
 	$(VENV)/bin/python -m pytest book --nbval --nbval-current-env \
-	  --nbval-cell-timeout=300 --durations=5 -p no:cacheprovider
+	  --nbval-cell-timeout=600 --durations=5 -p no:cacheprovider
 
 lab: $(VENV)/.ready ## open the chapters in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=book

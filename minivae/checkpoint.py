@@ -1,7 +1,8 @@
 """Save and load: a file is the complete old one or the complete new one."""
 
+import contextlib
+import glob
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,25 +32,19 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         CheckpointError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    part = None
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f".{path.name}.*.part"):
+        for stray in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             stray.unlink(missing_ok=True)  # of a save that was killed
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            suffix=".part",
-            delete=False,
-        ) as stream:
-            part = stream.name
+        with open(part, "wb") as stream:
             torch.save({"format": FORMAT} | state, stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch raises either on a write
-        if part:
-            Path(part).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise CheckpointError(
             f"{path}: cannot be written ({error}); choose a folder that you "
             "may write to, with a few megabytes to spare. A checkpoint that "

@@ -123,14 +123,15 @@ class Digits:
         )
 
     def binarized(self, seed: int = TEST_SEED) -> "Digits":
-        """Each pixel drawn once as 0 or 255, white with probability x.
+        """Each pixel drawn once as 0 or 255, ink with probability x.
 
         Salakhutdinov & Murray 2008. The draw is made on the CPU, so that
         all machines evaluate on the same binary images.
         """
+        validate.whole("seed", seed, 0, 0)
         draw = seeded("cpu", "binarized", self.source, self.split, seed)
-        white = _draw_pixels(self.images.cpu(), draw)
-        return replace(self, images=(255 * white).to(self.images.device))
+        ink = _draw_pixels(self.images.cpu(), draw)
+        return replace(self, images=(255 * ink).to(self.images.device))
 
 
 def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
@@ -175,14 +176,17 @@ def batches(
         size: digits in a batch, at least 1.
         seed, epoch: select order and binarisation.
         device: where the batches are made.
-        binarize: draw each pixel as 0 or 1, white with probability x, anew
+        binarize: draw each pixel as 0 or 1, ink with probability x, anew
             in each epoch; otherwise grey pixels.
         shuffle: False keeps the order of the digits.
 
     Yields:
         x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,).
     """
+    validate.kind("digits", digits, Digits)
     validate.whole("size", size, 1, 128)
+    validate.whole("seed", seed, 0, 0)
+    validate.whole("epoch", epoch, 0, 0)
     digits = digits.to(device)
     images, labels = digits.images.flatten(1), digits.labels
     order = torch.arange(len(digits))

@@ -1,8 +1,8 @@
 """Numbers about a trained model, in nats per digit.
 
-Everything is summed over the data and divided once, so the size of the
-batches changes nothing. Binary models are scored on a test set binarised
-once, the same on every machine.
+Everything is summed over the data and divided once, so a short last batch
+counts for what it is. Binary models are scored on a test set binarised once,
+the same on every machine.
 """
 
 import torch
@@ -31,7 +31,8 @@ def evaluate(
         model: a trained model; its weights stay as they are.
         digits: to score; binarised once if the model is of binary pixels.
         seed: selects the codes that are drawn.
-        batch_size: digits at a time; changes memory, not the result.
+        batch_size: digits at a time. Changes which noise a digit gets, and
+            nothing else.
 
     Returns:
         "reconstruction", -log p(x|z), and, where the model has them, "kl"
@@ -39,6 +40,7 @@ def evaluate(
         has the squared error as "reconstruction" and no ELBO.
     """
     validate.whole("seed", seed, 0, 0)
+    validate.kind("digits", digits, Digits)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
@@ -91,6 +93,7 @@ def log_likelihood(
         )
     from tqdm.auto import tqdm
 
+    validate.kind("digits", digits, Digits)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
@@ -217,6 +220,7 @@ def codes(
     Returns:
         (N, L) on the CPU.
     """
+    validate.kind("digits", digits, Digits)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()

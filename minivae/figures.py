@@ -102,6 +102,19 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     return image_grid(stack, n, row_labels=list(rows), width=width)
 
 
+def _apart(places: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Places (N, 2) moved until none covers another of this size (2,)."""
+    size = np.maximum(size, 1e-6)  # a dimension may be constant
+    nudge = 1e-7 * np.arange(len(places))[:, None]  # parts equal places
+    places = places / size + nudge
+    for _ in range(100):
+        gaps = places[:, None] - places[None]  # (N, N, 2)
+        distance = np.linalg.norm(gaps, axis=-1, keepdims=True)
+        push = np.clip(1.5 - distance, 0, None) / (distance + 1e-9)
+        places = places + 0.3 * (push * gaps).sum(1)
+    return places * size
+
+
 def latent_scatter(
     maps: dict[str, tuple[np.ndarray, np.ndarray]],
     ellipses: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
@@ -110,7 +123,7 @@ def latent_scatter(
 ) -> Figure:
     """Maps of two-dimensional codes, coloured by digit.
 
-    Each digit is also written at the median of its codes, so that the map
+    Each digit is also written near the median of its codes, so that the map
     can be read without colours.
 
     Args:
@@ -135,10 +148,11 @@ def latent_scatter(
                 color=DIGIT_COLOURS[digit],
                 rasterized=True,
             )
-        for digit in np.unique(labels):
-            z = np.median(codes[labels == digit], 0)
+        shown = np.unique(labels)
+        places = np.stack([np.median(codes[labels == d], 0) for d in shown])
+        for digit, place in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
             axes.text(
-                *z,
+                *place,
                 str(digit),
                 ha="center",
                 va="center",
@@ -234,8 +248,8 @@ def count_table(
     counts = np.asarray(counts)
     figure = _figure(width, width)
     axes = figure.add_subplot()
-    axes.imshow(counts / counts.sum(1, keepdims=True), cmap="Purples", vmax=1)
-    share = counts / counts.sum(1, keepdims=True)
+    share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    axes.imshow(share, cmap="Purples", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             axes.text(

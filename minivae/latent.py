@@ -1,5 +1,7 @@
 """Images from codes: reconstructions, new digits, maps, one style."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,12 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
         Square images in [0, 1] on the CPU, (N, side, side).
     """
     device = next(model.parameters()).device
-    side = round(model.n_pixels**0.5)
+    side = math.isqrt(model.n_pixels)
+    if side**2 != model.n_pixels:
+        raise ValueError(
+            f"model: {model.n_pixels} values are no square image; use "
+            "model.draw, which returns them as they are"
+        )
     z, y = (v.to(device) if isinstance(v, Tensor) else v for v in (z, y))
     return model.draw(z, y).cpu().unflatten(-1, (side, side))
 
@@ -37,6 +44,7 @@ def reconstruct(
     Returns:
         Images in [0, 1] on the CPU, (N, side, side).
     """
+    validate.kind("digits", digits, Digits)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()

@@ -22,7 +22,7 @@ def bernoulli_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
 
     Args:
         x: pixels in {0, 1}, (..., D).
-        logits: log odds of a white pixel, broadcastable to x, (..., D).
+        logits: log odds of ink, broadcastable to x, (..., D).
 
     Returns:
         Nats, (...,), never positive.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minivae import checkpoint as checkpoints
 from minivae import validate
@@ -117,7 +117,10 @@ def fit(
     """
     from tqdm.auto import tqdm  # here, so that importing minivae is quick
 
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    validate.kind("model", model, nn.Module)
+    validate.kind("digits", digits, Digits)
+    validate.kind("config", config, TrainConfig)
     device = find_device(config.device)
     _check_fits(model, digits)
     model.to(device)
@@ -178,7 +181,13 @@ def fit_once(
     folder = Path(os.environ.get("MINIVAE_CACHE") or cache_folder() / "models")
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     path = folder / f"{type(model).__name__}-{digest}.pt"
-    done = path.exists() and checkpoints.load(path)["epoch"] == config.epochs
+    try:
+        done = checkpoints.load(path)["epoch"] == config.epochs
+    except FileNotFoundError:
+        done = False
+    except CheckpointError:  # damaged: it can be made again
+        path.unlink()
+        done = False
     return fit(model, digits, config, path, progress=not done)
 
 
@@ -283,12 +292,17 @@ class Run:
         for part, settings in mine.items():
             _compare(path, state.get(part), settings)
         try:
+            epoch, step = state["epoch"], state["step"]
+            history, optimizer = (
+                History(**state["history"]),
+                state["optimizer"],
+            )
+            weights = list(state["weights"].values())
             self.model.load_state_dict(state["moving"])
-            for average, saved in zip(self.average, state["weights"].values()):
+            self.optimizer.load_state_dict(optimizer)
+            for average, saved in zip(self.average, weights, strict=True):
                 average.copy_(saved)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.history = History(**state["history"])
-            self.epoch, self.step = state["epoch"], state["step"]
+            self.history, self.epoch, self.step = history, epoch, step
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: cannot be resumed "

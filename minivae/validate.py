@@ -37,6 +37,16 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
         )
 
 
+def kind(name: str, value: object, *kinds: type) -> None:
+    """Refuse what is not an instance of one of these classes."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(k.__name__ for k in kinds)
+        raise TypeError(
+            f"{name}: expected {wanted}, got {type(value).__name__}; pass the "
+            "object itself"
+        )
+
+
 def whole(name: str, value: object, least: int, example: int) -> None:
     """Refuse what is not a whole number of at least `least`."""
     if type(value) is not int or value < least:

@@ -1,5 +1,6 @@
 """What the tests share: digits without a network, and clear errors."""
 
+import hashlib
 import os
 from contextlib import contextmanager
 from functools import cache
@@ -99,6 +100,11 @@ def same(a, b, but="digits_per_second"):
         for k, v in a.items()
         if but not in k
     )
+
+
+def digest(path):
+    """Of a file; pytest would compare long bytes for minutes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def close(a, b, rtol=1e-5):

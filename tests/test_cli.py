@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, close, same
+from conftest import ROOT, close, digest, same
 
 from minivae import (
     checkpoint,
@@ -191,7 +191,7 @@ BAD = [
 def test_bad_options_end_with_status_2_and_one_clear_line(
     words, named, runs, capsys
 ):
-    before = {f: f.read_bytes() for f in runs.iterdir()}
+    before = {f: digest(f) for f in runs.iterdir()}
     try:
         status = main(words.replace("RUNS", str(runs)).split())
     except SystemExit as stop:  # argparse has found it
@@ -206,4 +206,4 @@ def test_bad_options_end_with_status_2_and_one_clear_line(
     assert len(line) <= 420
     if line.startswith("error: "):  # our own: no usage before it
         assert err == line + "\n"
-    assert {f: f.read_bytes() for f in runs.iterdir()} == before
+    assert {f: digest(f) for f in runs.iterdir()} == before

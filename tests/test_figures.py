@@ -99,21 +99,32 @@ def test_ten_digits_have_ten_colours():
 
 
 def test_each_digit_is_written_on_the_map_at_its_median():
-    figure = figures.latent_scatter(
-        {"a": (CODES, DIGITS), "b": (CODES, DIGITS)}
-    )
+    codes = CODES + 9 * np.stack([DIGITS, -DIGITS], 1)  # clearly apart
+    maps = {"a": (codes, DIGITS), "b": (codes, DIGITS)}
+    figure = figures.latent_scatter(maps)
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     for axes in figure.axes:
         assert [t.get_text() for t in axes.texts] == list("0123456789")
         for digit, (text, dots) in enumerate(
             zip(axes.texts, axes.collections)
         ):
-            z = CODES[digit == DIGITS]
+            z = codes[digit == DIGITS]
             assert np.allclose(text.get_position(), np.median(z, 0))
             assert np.array_equal(dots.get_offsets(), z)
             colour = to_rgba(figures.DIGIT_COLOURS[digit])[:3]
             assert np.allclose(dots.get_facecolor()[0, :3], colour)
             assert text.get_bbox_patch().get_edgecolor()[:3] == colour
+
+
+def test_digits_on_a_crowded_map_do_not_cover_each_other():
+    (axes,) = figures.latent_scatter({"a": (CODES, DIGITS)}).axes
+    medians = [np.median(CODES[digit == DIGITS], 0) for digit in range(10)]
+    places = np.array([text.get_position() for text in axes.texts])
+    size = np.ptp(CODES, 0) / 30  # of a digit on the map
+    gaps = np.linalg.norm((places[:, None] - places) / size, axis=-1)
+    assert gaps[~np.eye(10, dtype=bool)].min() > 1.2
+    moved = np.linalg.norm((places - medians) / size, axis=-1)
+    assert moved.max() < 3
 
 
 def test_ellipses_are_one_sigma_wide_and_limits_are_kept():

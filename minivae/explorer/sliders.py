@@ -33,6 +33,7 @@ class Sliders(widgets.VBox):
                 step=0.05,
                 description=f"z{i + 1}",
                 continuous_update=True,
+                layout={"width": "420px"},
             )
             for i in range(min(model.n_latent, MOST))
         ]
@@ -70,7 +71,7 @@ class Sliders(widgets.VBox):
             latent.draw(self.model, z, self._label(len(z))).numpy(),
             len(steps),
             row_labels=[f"$z_{i + 1}$" for i in range(n_rows)],
-            column_labels=[f"{s:.1f}" for s in steps],
+            column_labels=[f"{s.round(decimals=1) + 0.0:.1f}" for s in steps],
         )
         stream = io.BytesIO()
         figure.savefig(stream, format="png")
