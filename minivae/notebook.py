@@ -1,9 +1,9 @@
 """What a chapter needs to be a page: set-up, code shown, numbers in text.
 
 A chapter is stored with its outputs, compared by nbval and shown in two
-places, a web page and JupyterLab. So what a machine may change (numbers,
-pictures) goes out in forms that nbval passes over, and what must hold on
-every machine (claims, code) in forms that it compares.
+places, a web page and JupyterLab. What a machine may change (numbers,
+pictures) stands in cells of its own, which nbval runs but does not compare;
+what must hold on every machine (claims, code) it compares.
 """
 
 import inspect
@@ -39,7 +39,7 @@ def say(text: str, **numbers: object) -> None:
         text: Markdown with fields such as {elbo:.1f}.
         numbers: a value for each field.
     """
-    # what nbval compares has the fields in place of the numbers
+    # plain text keeps the fields: it is the sentence on every machine
     _publish(re.sub(r"\s+", " ", text).strip(), text.format(**numbers))
 
 

@@ -1,0 +1,17 @@
+"""How long each chapter took: reported, not failed, since machines differ."""
+
+from collections import defaultdict
+
+LIMIT = 60  # seconds on two cores
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Add a line for each chapter to the end of an nbval run."""
+    seconds = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if ".ipynb::" in getattr(report, "nodeid", ""):
+                seconds[report.nodeid.split("::")[0]] += report.duration
+    for chapter, total in sorted(seconds.items()):
+        note = f" (more than {LIMIT} s)" if total > LIMIT else ""
+        terminalreporter.write_line(f"{chapter}: {total:.0f} s{note}")
