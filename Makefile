@@ -19,11 +19,12 @@ export MPLBACKEND = agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lint nbval lab refresh format lock clean
+.PHONY: help book serve test lint nbval lab refresh appendices format lock \
+  clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
-	  awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	  awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 book: $(SITE)/.ready ## build the pages from stored outputs
 	$(SITE)/bin/jupyter-book build -n -W --keep-going .
@@ -50,8 +51,11 @@ nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
 lab: $(VENV)/.ready ## open the chapters in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=book
 
-refresh: $(VENV)/.ready ## run chapters and store outputs [CHAPTER=name]
+refresh: $(VENV)/.ready ## run chapters, store outputs [CHAPTER=name], appendices
 	$(VENV)/bin/python book/_ext/refresh.py $(CHAPTER)
+
+appendices: $(VENV)/.ready ## write claims, versions, package and API pages
+	$(VENV)/bin/python book/_ext/appendices.py
 
 format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .

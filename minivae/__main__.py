@@ -111,6 +111,7 @@ def run_train(args: argparse.Namespace) -> dict:
 def run_evaluate(args: argparse.Namespace) -> dict:
     """Score a checkpoint on the test set."""
     model = load_model(args.checkpoint, find_device(args.device))
+    _refuse_conditions(model, "--checkpoint", "evaluate")
     test = data.load_digits(args.data, "test")
     scores = {"elbo": None, "kl": None, "log_likelihood": None}
     scores |= evaluate(model, test)
@@ -119,6 +120,15 @@ def run_evaluate(args: argparse.Namespace) -> dict:
             model, test, args.samples, progress=True
         )
     return scores | {"n": len(test), "data": test.source}
+
+
+def _refuse_conditions(model: Autoencoder, option: str, call: str) -> None:
+    if model.conditions:
+        raise ValueError(
+            f"{option}: this model is told conditions {model.conditions}, "
+            f"which the command line cannot give; call minivae.{call} in "
+            "Python"
+        )
 
 
 def run_sample(args: argparse.Namespace) -> dict:
@@ -134,6 +144,8 @@ def run_sample(args: argparse.Namespace) -> dict:
             f"--out: there is no folder {out.parent}; make it first"
         )
     model = load_model(args.checkpoint)
+    if args.digit is not None:
+        _refuse_conditions(model, "--digit", "sample_digits")
     y = args.digit
     if y is None and model.n_classes:  # all digits in turn
         y = torch.arange(args.n) % model.n_classes

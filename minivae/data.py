@@ -14,7 +14,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -59,8 +59,73 @@ class DatasetError(RuntimeError):
     """The files of a data set are missing, altered or unreachable."""
 
 
+class Rows:
+    """What training and evaluation need of data: rows x with conditions y.
+
+    Its two kinds are `Digits`, images with labels, and `Table`, rows of any
+    numbers. Both are frozen dataclasses of tensors with N rows each.
+    """
+
+    source: str
+    split: str
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in found.items() if isinstance(v, Tensor)}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._tensors().values())))
+
+    def __getitem__(self, rows: Tensor | slice):
+        """The data in these rows (a slice, a mask or indices)."""
+        return replace(
+            self, **{k: v[rows] for k, v in self._tensors().items()}
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data lie."""
+        return next(iter(self._tensors().values())).device
+
+    def to(self, device: torch.device | str):
+        """The same data on another device."""
+        if self.device == torch.device(device):
+            return self
+        return replace(
+            self, **{k: v.to(device) for k, v in self._tensors().items()}
+        )
+
+    def digest(self) -> str:
+        """A hash of the content, to tell data sets of equal size apart."""
+        found = hashlib.blake2b(digest_size=12)
+        for name, value in self._tensors().items():
+            found.update(f"{name} {tuple(value.shape)}".encode())
+            found.update(value.cpu().contiguous().numpy())
+        return found.hexdigest()
+
+
+def _check_conditions(conditions: Tensor | None, n: int) -> None:
+    if conditions is None:
+        return
+    if not isinstance(conditions, Tensor):
+        raise TypeError(
+            "conditions: expected a torch tensor, got "
+            f"{type(conditions).__name__}; convert it with torch.tensor"
+        )
+    if (
+        conditions.dtype != torch.float32
+        or conditions.ndim != 2
+        or len(conditions) != n
+    ):
+        raise ValueError(
+            f"conditions: expected float32 ({n}, C), a row for each of x and "
+            f"NaN where not known, got {conditions.dtype} "
+            f"{tuple(conditions.shape)}; stack the columns with torch.stack"
+        )
+
+
 @dataclass(frozen=True)
-class Digits:
+class Digits(Rows):
     """Images with their labels.
 
     Attributes:
@@ -68,12 +133,15 @@ class Digits:
         labels: int64, (N,), 0 to 9.
         source: where they come from, such as "mnist" or "builtin".
         split: "train" or "test".
+        conditions: what a CVAE with several conditions is told, float32
+            (N, C), NaN where not known; None tells it the labels.
     """
 
     images: Tensor
     labels: Tensor
     source: str
     split: str
+    conditions: Tensor | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -101,26 +169,25 @@ class Digits:
                 f"labels: expected 0 to 9, got {low} to {high}; remove or "
                 "renumber the others"
             )
-
-    def __len__(self) -> int:
-        return len(self.images)
+        _check_conditions(self.conditions, len(images))
 
     def __repr__(self) -> str:
         return f"Digits({self.source}, {self.split}, {len(self):,} images)"
 
-    def __getitem__(self, rows: Tensor | slice) -> "Digits":
-        """The digits in these rows (a slice, a mask or indices)."""
-        return replace(
-            self, images=self.images[rows], labels=self.labels[rows]
-        )
+    @property
+    def width(self) -> int:
+        """D, numbers in a row of x."""
+        return self.images[0].numel()
 
-    def to(self, device: torch.device | str) -> "Digits":
-        """The same digits on another device."""
-        if self.images.device == torch.device(device):
-            return self
-        return replace(
-            self, images=self.images.to(device), labels=self.labels.to(device)
-        )
+    @property
+    def y(self) -> Tensor:
+        """The conditions (N, C) if there are any, else the labels (N,)."""
+        return self.labels if self.conditions is None else self.conditions
+
+    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        """Pixels of these images, float32 (B, D): grey, or drawn as 0 or 1."""
+        x = self.images.flatten(1)[rows]
+        return x.float() / 255 if draw is None else _draw_ink(x, draw).float()
 
     def binarized(self, seed: int = TEST_SEED) -> "Digits":
         """Each pixel drawn once as 0 or 255, ink with probability x.
@@ -130,8 +197,71 @@ class Digits:
         """
         validate.whole("seed", seed, 0, 0)
         draw = seeded("cpu", "binarized", self.source, self.split, seed)
-        ink = _draw_pixels(self.images.cpu(), draw)
-        return replace(self, images=(255 * ink).to(self.images.device))
+        ink = _draw_ink(self.images.cpu(), draw)
+        return replace(self, images=(255 * ink).to(self.device))
+
+
+@dataclass(frozen=True)
+class Table(Rows):
+    """Rows of any numbers: measurements, sounds, points, colour pictures.
+
+    Attributes:
+        values: float32, (N, D). For a Bernoulli likelihood they must lie in
+            [0, 1] and are the probabilities of a 1, as grey pixels are.
+        conditions: what a CVAE is told, float32 (N, C), NaN where not known;
+            or labels, int64 (N,); or None.
+        source: a name for the data.
+        split: "train" or "test".
+    """
+
+    values: Tensor
+    conditions: Tensor | None = None
+    source: str = "table"
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        shape = tuple(getattr(self.values, "shape", (0,)))
+        validate.rows("values", self.values, shape[-1] if shape else 0)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                f"values: expected at least one row as float32 (N, D), got "
+                f"{shape}; use flatten(1) on images"
+            )
+        y, n = self.conditions, shape[0]
+        if not (isinstance(y, Tensor) and y.shape == (n,)):
+            _check_conditions(y, n)
+        elif y.dtype != torch.int64:
+            raise ValueError(
+                f"conditions: expected labels as int64 ({n},), got {y.dtype}; "
+                "convert with .long(), or give real numbers as (N, 1)"
+            )
+
+    def __repr__(self) -> str:
+        size = " x ".join(f"{n:,}" for n in self.values.shape)
+        return f"Table({self.source}, {self.split}, {size})"
+
+    @property
+    def width(self) -> int:
+        """D, numbers in a row of x."""
+        return self.values.shape[1]
+
+    @property
+    def y(self) -> Tensor | None:
+        """The conditions."""
+        return self.conditions
+
+    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        """These rows, float32 (B, D): as they are, or drawn as 0 or 1."""
+        x = self.values[rows]
+        return x if draw is None else _draw_ones(x, draw)
+
+    def binarized(self, seed: int = TEST_SEED) -> "Table":
+        """Each value drawn once as 0 or 1, 1 with probability x."""
+        validate.whole("seed", seed, 0, 0)
+        validate.rows("values", self.values, self.width, unit=True)
+        draw = seeded("cpu", "binarized", self.source, self.split, seed)
+        values = _draw_ones(self.values.cpu(), draw)
+        return replace(self, values=values.to(self.device))
 
 
 def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
@@ -146,7 +276,7 @@ def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def _draw_pixels(images: Tensor, generator: torch.Generator) -> Tensor:
+def _draw_ink(images: Tensor, generator: torch.Generator) -> Tensor:
     # r is one of 0 .. 254, so that r < X has probability exactly X / 255
     r = torch.randint(
         255,
@@ -158,50 +288,75 @@ def _draw_pixels(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images > r).to(torch.uint8)
 
 
+def _draw_ones(values: Tensor, generator: torch.Generator) -> Tensor:
+    chance = torch.rand(
+        values.shape, device=values.device, generator=generator
+    )
+    return (chance < values).float()
+
+
 def batches(
-    digits: Digits,
+    digits: Rows,
     size: int,
     seed: int = 0,
     epoch: int = 0,
     device: torch.device | str = "cpu",
     binarize: bool = True,
     shuffle: bool = True,
+    withhold: float = 0.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Go once through the digits; the last batch may be smaller.
 
-    Order and pixels are functions of (seed, epoch) and nothing else.
+    Order, pixels and what is withheld are functions of (seed, epoch) and
+    nothing else.
 
     Args:
         digits: the data; moved to the device if it is not there yet.
         size: digits in a batch, at least 1.
-        seed, epoch: select order and binarisation.
+        seed, epoch: select order, binarisation and what is withheld.
         device: where the batches are made.
         binarize: draw each pixel as 0 or 1, ink with probability x, anew
             in each epoch; otherwise grey pixels.
         shuffle: False keeps the order of the digits.
+        withhold: probability, in [0, 1], that a condition of a digit is
+            replaced by NaN, anew in each epoch, each one on its own.
 
     Yields:
-        x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,).
+        x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,), or float32
+        (B, C) where the data have several conditions.
     """
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     validate.whole("size", size, 1, 128)
     validate.whole("seed", seed, 0, 0)
     validate.whole("epoch", epoch, 0, 0)
     digits = digits.to(device)
-    images, labels = digits.images.flatten(1), digits.labels
+    y = digits.y
+    if binarize and isinstance(digits, Table):
+        validate.rows("values", digits.values, digits.width, unit=True)
+    _check_withhold(withhold, y)
     order = torch.arange(len(digits))
     if shuffle:
         order = torch.randperm(
             len(digits), generator=seeded("cpu", "order", seed, epoch)
         )
     for i, rows in enumerate(order.to(device).split(size)):
-        x = images[rows]
-        if binarize:
-            draw = seeded(device, "pixels", seed, epoch, i)
-            x = _draw_pixels(x, draw).float()
-        else:
-            x = x.float() / 255
-        yield x, labels[rows]
+        draw = seeded(device, "pixels", seed, epoch, i) if binarize else None
+        told = None if y is None else y[rows]
+        if withhold:
+            hide = seeded(device, "withhold", seed, epoch, i)
+            chance = torch.rand(told.shape, device=device, generator=hide)
+            told = told.masked_fill(chance < withhold, torch.nan)
+        yield digits.x(rows, draw), told
+
+
+def _check_withhold(share: float, y: Tensor | None) -> None:
+    validate.share("withhold", share)
+    if share and (y is None or not y.is_floating_point()):
+        raise ValueError(
+            f"withhold: expected data with conditions, float32 (N, C), got "
+            f"{'none' if y is None else y.dtype}; set their conditions, or "
+            "leave it out"
+        )
 
 
 def load_digits(

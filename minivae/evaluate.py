@@ -5,14 +5,17 @@ counts for what it is. Binary models are scored on a test set binarised once,
 the same on every machine.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from minivae import validate
-from minivae.data import Digits, batches, seeded
+from minivae.data import Digits, Rows, Table, batches, seeded
 from minivae.models import VAE, Autoencoder
 from minivae.objective import (
+    gaussian_kl,
     gaussian_log_density,
     importance_bound,
     reparameterize,
@@ -21,7 +24,7 @@ from minivae.objective import (
 
 @torch.no_grad()
 def evaluate(
-    model: Autoencoder, digits: Digits, seed: int = 0, batch_size: int = 1000
+    model: Autoencoder, digits: Rows, seed: int = 0, batch_size: int = 1000
 ) -> dict[str, float]:
     """Means over the digits of the loss terms and of the ELBO.
 
@@ -40,7 +43,7 @@ def evaluate(
         has the squared error as "reconstruction" and no ELBO.
     """
     validate.whole("seed", seed, 0, 0)
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
@@ -62,7 +65,7 @@ def evaluate(
 @torch.no_grad()
 def log_likelihood(
     model: VAE,
-    digits: Digits,
+    digits: Rows,
     n_samples: int = 100,
     seed: int = 0,
     progress: bool = False,
@@ -93,7 +96,7 @@ def log_likelihood(
         )
     from tqdm.auto import tqdm
 
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
@@ -118,6 +121,7 @@ def log_importance_weights(
     y: Tensor | None,
     n_samples: int,
     generator: torch.Generator | None = None,
+    q: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """log p(x, z) - log q(z|x) for codes z drawn from q(z|x).
 
@@ -128,11 +132,13 @@ def log_importance_weights(
         x: pixels, (B, D); y: labels, (B,), where the model needs them.
         n_samples: K.
         generator: source of the noise.
+        q: mu and logvar (B, L) to draw from; None is the encoder's.
 
     Returns:
         Nats, (K, B).
     """
-    mu, logvar = (p.expand(n_samples, -1, -1) for p in model.encode(x, y))
+    q = model.encode(x, y) if q is None else q
+    mu, logvar = (p.expand(n_samples, -1, -1) for p in q)
     z = reparameterize(mu, logvar, generator)  # (K, B, L)
     standard = torch.zeros_like(z)
     return (
@@ -140,6 +146,268 @@ def log_importance_weights(
         + gaussian_log_density(z, standard, standard)
         - gaussian_log_density(z, mu, logvar)
     )
+
+
+def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
+    """Evenly spaced codes from -limit to limit, the middles of n^L cells.
+
+    Args:
+        n_latent: L, 1 or 2; more would be too many cells.
+        n: cells along each axis.
+        limit: half the width of the grid.
+
+    Returns:
+        (n^L, L); z1 grows slowest.
+    """
+    validate.whole("n", n, 1, 300)
+    validate.number("limit", limit, 5.0)
+    if n_latent not in (1, 2):
+        raise ValueError(
+            f"n_latent: expected 1 or 2 dimensions for a grid, got "
+            f"{n_latent}; use log_likelihood, which draws samples instead"
+        )
+    steps = (torch.arange(n) + 0.5) * (2 * limit / n) - limit
+    return torch.cartesian_prod(*[steps] * n_latent).view(-1, n_latent)
+
+
+@torch.no_grad()
+def log_joint(
+    model: VAE, x: Tensor, z: Tensor, y: Tensor | None = None
+) -> Tensor:
+    """log p(x, z) of every image with every code.
+
+    Args:
+        model: a VAE or CVAE.
+        x: pixels, (B, D).
+        z: codes, (G, L).
+        y: one condition for all, as the model takes it, with one row.
+
+    Returns:
+        Nats, (G, B).
+    """
+    told = None if y is None else y.expand(len(z), *y.shape[1:])
+    out = model.decode(z, told)  # (G, D)
+    # both likelihoods are linear in x and so one product of matrices:
+    # all pairs at once would not fit into memory
+    if model.binary:
+        fixed = -nn.functional.softplus(out).sum(-1)  # (G,)
+        table = out @ x.T + fixed[:, None]
+    else:
+        distance = torch.cdist(
+            out.double(),
+            x.double(),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        log_sigma = model.log_sigma.double()
+        table = -0.5 * (distance * (-log_sigma).exp()).square()
+        table -= x.shape[-1] * (log_sigma + 0.5 * math.log(2 * math.pi))
+    prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z))
+    return table + prior[:, None]
+
+
+@torch.no_grad()
+def log_evidence(
+    model: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    n: int = 300,
+    limit: float = 5.0,
+) -> Tensor:
+    """log p(x), or log p(x|y), summed over a grid of codes.
+
+    The integral of p(x|z) p(z) over z as a sum over n^L cells: exact up to
+    the width of a cell and what lies beyond the limit. Halve the cells, or
+    double the limit, to see how much is missing.
+
+    Args:
+        model: a VAE or CVAE of one or two latent dimensions.
+        x: pixels, (B, D).
+        y: labels (B,) or conditions (B, C), where the model needs them.
+        n, limit: as for `code_grid`.
+
+    Returns:
+        Nats, float64 (B,).
+    """
+    device = next(model.parameters()).device
+    grid = code_grid(model.n_latent, n, limit).to(device)
+    log_cell = model.n_latent * math.log(2 * limit / n)
+    total = torch.full((len(x),), -math.inf, dtype=torch.float64)
+    groups = [torch.arange(len(x))]
+    if y is not None:  # images of one condition share the decoder's work
+        # NaN, a withheld condition, would not be equal to itself
+        told = y.cpu().nan_to_num(math.inf)
+        _, which = told.unique(dim=0, return_inverse=True)
+        groups = [(which == i).nonzero()[:, 0] for i in which.unique()]
+    for rows in groups:
+        told = None if y is None else y[rows[:1]]
+        for z in grid.split(10_000):
+            part = log_joint(model, x[rows], z, told).double().logsumexp(0)
+            total[rows] = torch.logaddexp(total[rows], part.cpu())
+    return total + log_cell
+
+
+def optimise_q(
+    model: VAE,
+    x: Tensor,
+    y: Tensor | None = None,
+    steps: int = 300,
+    lr: float = 0.02,
+    n_samples: int = 8,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The best normal q(z) of each image, found by gradient steps.
+
+    Starts at the encoder's answer and raises the ELBO of each image by
+    itself (Cremer et al. 2018). The second half of the steps is averaged.
+
+    Args:
+        model: a VAE or CVAE; its weights stay as they are.
+        x: pixels, (B, D); y: labels, (B,), where the model needs them.
+        steps, lr: of Adam.
+        n_samples: codes drawn for each image and step.
+        seed: selects them.
+
+    Returns:
+        mu, logvar, (B, L) each.
+    """
+    q = [p.detach().clone().requires_grad_() for p in model.encode(x, y)]
+    means = [torch.zeros_like(p) for p in q]
+    adam = torch.optim.Adam(q, lr)
+    noise = seeded(x.device, "optimise", seed)
+    for step in range(steps):
+        log_weights = log_importance_weights(model, x, y, n_samples, noise, q)
+        loss = -log_weights.mean(0).sum()
+        q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
+        adam.step()
+        if step >= steps // 2:
+            for mean, p in zip(means, q):
+                mean += p.detach() / (steps - steps // 2)
+    return means[0], means[1]
+
+
+def gradient_samples(
+    f, mu: Tensor, logvar: Tensor, n: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Single-sample estimates of the gradient of E_q[f(z)] by mu.
+
+    The score function f(z) d log q(z) / d mu (Williams 1992) and the
+    pathwise df(mu + sigma noise) / d mu (Kingma & Welling 2014), on the
+    same codes. Both have the true gradient as their mean.
+
+    Args:
+        f: codes (n, L) -> values (n,), differentiable.
+        mu, logvar: of q, (L,).
+        n: codes drawn.
+        generator: source of the noise.
+
+    Returns:
+        "score function" and "pathwise", (n, L) each.
+    """
+    mu, logvar = mu.expand(n, -1), logvar.expand(n, -1)
+    z = reparameterize(mu, logvar, generator).requires_grad_()
+    values = f(z)
+    (pathwise,) = torch.autograd.grad(values.sum(), z)
+    score = (z - mu) * (-logvar).exp()
+    return {
+        "score function": (values[:, None] * score).detach(),
+        "pathwise": pathwise,
+    }
+
+
+@torch.no_grad()
+def posteriors(
+    model: VAE, digits: Rows, batch_size: int = 1000
+) -> tuple[Tensor, Tensor]:
+    """mu and logvar of q(z|x) for each digit, (N, L) each, on the CPU.
+
+    Args:
+        model: a VAE or CVAE.
+        digits: binarised once if the model is of binary pixels.
+        batch_size: digits at a time.
+    """
+    validate.kind("digits", digits, Digits, Table)
+    validate.kind("model", model, VAE)
+    device = next(model.parameters()).device
+    if model.binary:
+        digits = digits.binarized()
+    parts = [
+        model.encode(x, y)
+        for x, y in batches(
+            digits, batch_size, device=device, binarize=False, shuffle=False
+        )
+    ]
+    mu, logvar = (torch.cat(p).cpu() for p in zip(*parts))
+    return mu, logvar
+
+
+def kl_per_dimension(model: VAE, digits: Rows) -> Tensor:
+    """Mean KL of each latent dimension, in nats per digit, (L,)."""
+    mu, logvar = posteriors(model, digits)
+    return gaussian_kl(mu[..., None], logvar[..., None]).mean(0)
+
+
+def active_units(model: VAE, digits: Rows, threshold: float = 0.01) -> Tensor:
+    """Which latent dimensions the code uses: bool, (L,).
+
+    A dimension is active where the mean of q(z|x) moves with x: where its
+    variance over the digits exceeds the threshold (Burda et al. 2016).
+    """
+    mu, _ = posteriors(model, digits)
+    return mu.var(0) > threshold
+
+
+@torch.no_grad()
+def split_kl(
+    model: VAE, digits: Rows, n_samples: int = 1, seed: int = 0
+) -> dict[str, float]:
+    """The mean KL as information plus the marginal KL.
+
+    Hoffman & Johnson 2016: with q(z), the aggregate posterior, being the
+    mixture of q(z|x) over these N digits,
+    E[KL(q(z|x) || p(z))] = I(n; z) + KL(q(z) || p(z)).
+    I is what a code tells about which of the N digits it came from, at most
+    log N. For a model of one label all three are meant within a label, and N
+    is the number of its digits; several conditions are not told apart.
+
+    Args:
+        model: a VAE or CVAE.
+        digits: any number; the work grows with its square.
+        n_samples: codes drawn for each digit.
+        seed: selects them.
+
+    Returns:
+        "kl", "information", "marginal_kl": nats per digit, estimated with
+        the same codes, so that the first is the sum of the others.
+    """
+    mu, logvar = (p.double() for p in posteriors(model, digits))
+    noise = seeded("cpu", "split", seed)
+    groups = [torch.arange(len(mu))]
+    if model.n_classes:
+        labels = digits.y.cpu()
+        groups = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
+    sums = torch.zeros(2, dtype=torch.float64)
+    for rows in groups:
+        precision = (-logvar[rows]).exp()  # (N, L)
+        centre = mu[rows] * precision
+        constant = (mu[rows] * centre + logvar[rows]).sum(-1)
+        constant += mu.shape[1] * math.log(2 * math.pi)  # (N,)
+        for part in rows.repeat(n_samples).split(1000):
+            z = reparameterize(mu[part], logvar[part], noise)
+            # log q(z|n) of each code under each digit's q, (1000, N)
+            table = -0.5 * (z.square() @ precision.T + constant)
+            table += z @ centre.T
+            log_q = table.logsumexp(1) - math.log(len(rows))
+            own = gaussian_log_density(z, mu[part], logvar[part])
+            standard = torch.zeros_like(z)
+            prior = gaussian_log_density(z, standard, standard)
+            sums[0] += (own - log_q).sum()
+            sums[1] += (log_q - prior).sum()
+    information, marginal = (sums / (n_samples * len(mu))).tolist()
+    return {
+        "kl": information + marginal,
+        "information": information,
+        "marginal_kl": marginal,
+    }
 
 
 class Judge(nn.Module):
@@ -208,9 +476,7 @@ class Judge(nn.Module):
 
 
 @torch.no_grad()
-def codes(
-    model: Autoencoder, digits: Digits, batch_size: int = 1000
-) -> Tensor:
+def codes(model: Autoencoder, digits: Rows, batch_size: int = 1000) -> Tensor:
     """The code of each digit, for maps: mu of q(z|x), or the code itself.
 
     Args:
@@ -220,7 +486,7 @@ def codes(
     Returns:
         (N, L) on the CPU.
     """
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()

@@ -11,7 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Polygon, Rectangle
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 
 # ten colours that stay apart for colour-blind readers (after Paul Tol)
 DIGIT_COLOURS = (
@@ -40,13 +45,16 @@ def _bare(axes: Axes) -> None:
 
 
 def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
-    """Images (N, h, w) side by side on one sheet, row by row."""
-    n, height, width = images.shape
+    """Images (N, h, w) or (N, h, w, 3) on one sheet, row by row."""
+    n, height, width, *rgb = images.shape
     n_rows = -(-n // n_columns)
-    sheet = np.zeros((n_rows * n_columns, height + gap, width + gap))
+    paper = 1.0 if rgb else 0.0
+    size = (n_rows * n_columns, height + gap, width + gap, *rgb)
+    sheet = np.full(size, paper)
     sheet[:n, :height, :width] = images
-    sheet = sheet.reshape(n_rows, n_columns, height + gap, width + gap)
-    sheet = sheet.swapaxes(1, 2).reshape(n_rows * (height + gap), -1)
+    sheet = sheet.reshape(n_rows, n_columns, height + gap, width + gap, *rgb)
+    sheet = sheet.swapaxes(1, 2)
+    sheet = sheet.reshape(n_rows * (height + gap), -1, *rgb)
     return sheet[: len(sheet) - gap or None, : sheet.shape[1] - gap or None]
 
 
@@ -62,7 +70,8 @@ def image_grid(
     """Images in rows and columns.
 
     Args:
-        images: in [0, 1], (N, h, w).
+        images: in [0, 1], (N, h, w), where 1 is ink, or (N, h, w, 3) with
+            the light of red, green and blue.
         n_columns: None makes it nearly square.
         row_labels, column_labels: a text for each row, for each column.
         axis_labels: what the horizontal and the vertical direction mean.
@@ -72,7 +81,7 @@ def image_grid(
     images = np.asarray(images, dtype=float)
     n_columns = n_columns or int(np.ceil(len(images) ** 0.5))
     sheet = _mosaic(images, n_columns, gap)
-    _, height, side = images.shape
+    _, height, side, *_ = images.shape
     n_rows = -(-len(images) // n_columns)
     figure = _figure(width, width * sheet.shape[0] / sheet.shape[1] + 0.2)
     axes = figure.add_subplot()
@@ -194,7 +203,7 @@ def curves(
     lines: dict[str, tuple[np.ndarray, np.ndarray]],
     xlabel: str,
     ylabel: str,
-    log: bool = False,
+    log: bool | str = False,
     marks: Sequence[float] = (),
     width: float = 5.5,
 ) -> Figure:
@@ -204,7 +213,7 @@ def curves(
         lines: name -> (x (N,), y (N,) or (N, S) for S seeds); several seeds
             are drawn as their mean with a band from lowest to highest.
         xlabel, ylabel: quantity and unit.
-        log: whether both axes are logarithmic.
+        log: whether both axes are logarithmic; "x" is that one alone.
         marks: places of the horizontal ticks; empty leaves it to matplotlib.
         width: of the figure, in inches.
     """
@@ -214,7 +223,7 @@ def curves(
         y = np.asarray(y, dtype=float).reshape(len(x), -1)
         colour = DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]]
         style = ("-", "--", ":", "-.")[i % 4]
-        marker = "os^Dv"[i % 5]
+        marker = "os^Dv"[i % 5] if len(x) < 40 else None
         axes.plot(
             x, y.mean(1), style, marker=marker, ms=4, color=colour, label=name
         )
@@ -222,7 +231,9 @@ def curves(
             x, y.min(1), y.max(1), color=colour, alpha=0.15, lw=0
         )
     if log:
-        axes.set(xscale="log", yscale="log")
+        axes.set(xscale="log")
+    if log is True:
+        axes.set(yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -232,6 +243,151 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.2)
     axes.legend(frameon=False)
+    return figure
+
+
+def bars(
+    panels: dict[str, dict[str, np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    labels: Sequence[str] = (),
+    n_columns: int = 1,
+    line: float | None = None,
+    width: float = 6.5,
+    height: float = 2.4,
+) -> Figure:
+    """Bars beside each other, in one panel or several on one scale.
+
+    Args:
+        panels: title -> name of a series -> values (M,). One series needs
+            no name.
+        xlabel, ylabel: quantity and unit.
+        labels: of the places; empty counts them from 1.
+        n_columns: of panels.
+        line: height of a dotted line to compare with.
+        width: of the figure, height: of a row of panels; in inches.
+    """
+    n_rows = -(-len(panels) // n_columns)
+    figure = _figure(width, height * n_rows)
+    grid = figure.subplots(
+        n_rows, n_columns, sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (title, series) in zip(grid.flat, panels.items()):
+        for i, (name, values) in enumerate(series.items()):
+            values = np.asarray(values, dtype=float)
+            thick = 0.8 / len(series)
+            places = np.arange(1, len(values) + 1)
+            axes.bar(
+                places + (i - (len(series) - 1) / 2) * thick,
+                values,
+                thick,
+                label=name,
+                color=DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]],
+                hatch=("", "//", "..", "xx", "++")[i % 5],
+                edgecolor="white",
+                lw=0.5,
+            )
+        if line is not None:
+            axes.axhline(line, color="black", ls=":", lw=1)
+        if labels:
+            axes.set_xticks(places, labels)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_title(title, size=9)
+        axes.grid(axis="y", alpha=0.2)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    if len(series) > 1:  # above the panels, where no bar can be
+        names = grid.flat[0].get_legend_handles_labels()
+        figure.legend(
+            *names, loc="outside upper center", ncols=3, frameon=False
+        )
+    figure.supxlabel(xlabel, size=10)
+    figure.supylabel(ylabel, size=10)
+    return figure
+
+
+def planes(
+    panels: dict[str, np.ndarray | None],
+    limit: float | tuple[float, float, float, float],
+    points: dict[str, np.ndarray] | None = None,
+    paths: dict[str, np.ndarray] | None = None,
+    ellipses: dict[str, dict[str, tuple]] | None = None,
+    axis_labels: tuple[str, str] = ("$z_1$", "$z_2$"),
+    width: float = 6.5,
+) -> Figure:
+    """Panels of one plane: a density as shade, points, paths, ellipses.
+
+    Args:
+        panels: title -> values (h, w) shown as shade, the first row at the
+            bottom, each panel scaled to its own largest value; or None.
+        limit: half width of the plane, or (left, right, bottom, top).
+        points: name -> (N, 2), drawn in every panel, or in the panel of
+            that title if there is one.
+        paths: the same with (N, 2) joined by a line.
+        ellipses: title -> name -> (mu (2,), sigma (2,)): one-sigma ellipses
+            in that panel, dashed.
+        axis_labels: of both axes.
+        width: of the figure, in inches.
+    """
+    if isinstance(limit, tuple):
+        left, right, bottom, top = limit
+    else:
+        left, right, bottom, top = -limit, limit, -limit, limit
+    n = len(panels)
+    figure = _figure(width, width / n * (top - bottom) / (right - left) + 0.5)
+    for i, (title, shade) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, n, i + 1)
+        if shade is not None:
+            axes.imshow(
+                np.asarray(shade),
+                cmap="Purples",
+                origin="lower",
+                extent=(left, right, bottom, top),
+                aspect="auto",
+            )
+        chosen = (0, 4, 2, 5, 6)
+        for draws, style in ((points, "o"), (paths, "-")):
+            for j, (name, xy) in enumerate((draws or {}).items()):
+                if name in panels and name != title:
+                    continue
+                xy = np.asarray(xy)
+                axes.plot(
+                    *xy.T,
+                    style,
+                    ms=2 if len(xy) > 20 else 6,
+                    mew=0 if len(xy) > 20 else 1,
+                    mec="white",
+                    alpha=0.5 if len(xy) > 20 and style == "o" else 1,
+                    color=DIGIT_COLOURS[chosen[(j + (style == "-")) % 5]],
+                    label=None if name in panels else name,
+                    rasterized=True,
+                )
+        for j, (name, (mu, sigma)) in enumerate(
+            (ellipses or {}).get(title, {}).items()
+        ):
+            mu, sigma = np.asarray(mu), np.asarray(sigma)
+            axes.add_patch(
+                Ellipse(
+                    mu,
+                    *(2 * sigma),
+                    fc="none",
+                    ec=DIGIT_COLOURS[(4, 2, 0)[j % 3]],
+                    ls=("--", "-", ":")[j % 3],
+                    lw=1.5,
+                    label=name,
+                )
+            )
+        axes.set(
+            xlim=(left, right),
+            ylim=(bottom, top),
+            xlabel=axis_labels[0],
+            ylabel=axis_labels[1] if i == 0 else "",
+        )
+        axes.set_title(title, size=10)
+        axes.set_box_aspect((top - bottom) / (right - left))
+        if axes.get_legend_handles_labels()[1] and i == 0:
+            axes.legend(frameon=True, fontsize=8, markerscale=1.5)
     return figure
 
 

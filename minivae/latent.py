@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from minivae import validate
-from minivae.data import Digits, batches, seeded
+from minivae.data import Digits, Rows, Table, batches, seeded
 from minivae.models import VAE, Autoencoder
 
 
@@ -34,7 +34,7 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
 
 @torch.no_grad()
 def reconstruct(
-    model: Autoencoder, digits: Digits, batch_size: int = 1000
+    model: Autoencoder, digits: Rows, batch_size: int = 1000
 ) -> Tensor:
     """Each digit squeezed through its code and drawn again.
 
@@ -44,7 +44,7 @@ def reconstruct(
     Returns:
         Images in [0, 1] on the CPU, (N, side, side).
     """
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
@@ -58,14 +58,19 @@ def reconstruct(
 
 
 def sample_digits(
-    model: VAE, n: int, y: int | Tensor | None = None, seed: int = 0
+    model: VAE,
+    n: int,
+    y: int | tuple | Tensor | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """New digits: codes from the prior N(0, I), drawn by the decoder.
 
     Args:
         model: a VAE or CVAE.
         n: how many, at least 1.
-        y: for a CVAE, the digit to draw or one label for each, (n,).
+        y: for a CVAE, the digit to draw or one label for each, (n,). For
+            one with several conditions, a tuple with a value for each and
+            None for those that are withheld, or rows of them, (n, C).
         seed: selects the codes; the same on every machine.
 
     Returns:
@@ -82,15 +87,29 @@ def sample_digits(
             f"model: expected a VAE or CVAE, got {type(model).__name__}, "
             "which does not say how its codes are distributed; train a VAE"
         )
-    if y is not None and not model.n_classes:
+    if y is not None and not (model.n_classes or model.conditions):
         raise ValueError(
             f"y: a {type(model).__name__} cannot be asked for a digit, got "
             f"{y!r:.40}; leave it out, or train a CVAE"
         )
-    if isinstance(y, int):
+    if model.conditions and isinstance(y, tuple | list | type(None)):
+        y = (None,) * len(model.conditions) if y is None else y
+        y = _one_row(y).expand(n, -1)
+    elif isinstance(y, int):
         y = torch.full((n,), y)
     z = torch.randn(n, model.n_latent, generator=seeded("cpu", "sample", seed))
     return draw(model, z, y)
+
+
+def _one_row(y: tuple) -> Tensor:
+    """Conditions (C,) with NaN for those that are None."""
+    for value in y:
+        if not isinstance(value, int | float | None):
+            raise TypeError(
+                f"y: expected numbers, and None for what is withheld, got "
+                f"{value!r:.40}; give a tuple such as (5, None)"
+            )
+    return torch.tensor([math.nan if v is None else float(v) for v in y])
 
 
 def quantile_grid(n: int) -> Tensor:
@@ -148,9 +167,74 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
     """
     if not getattr(model, "n_classes", 0):
         raise TypeError(
-            f"model: expected a CVAE, got {type(model).__name__}, which "
+            f"model: expected a CVAE of one label, got "
+            f"{type(model).__name__}, which "
             "cannot be asked for a class; train a CVAE"
         )
     return torch.stack(
         [sample_digits(model, n, y, seed) for y in range(model.n_classes)]
+    )
+
+
+def transfer(model: VAE, digits: Digits) -> Tensor:
+    """Each digit's style drawn as every class: encode with y, decode with y'.
+
+    Kingma et al. 2014, figure 1 (semi-supervised learning).
+
+    Args:
+        model: a CVAE of C classes.
+        digits: whose styles to take, with their labels.
+
+    Returns:
+        Images in [0, 1] on the CPU, (C, N, side, side); one column has one
+        code.
+    """
+    if not getattr(model, "n_classes", 0):
+        raise TypeError(
+            f"model: expected a CVAE of one label, got "
+            f"{type(model).__name__}, which cannot be asked for a class"
+        )
+    device = next(model.parameters()).device
+    data = digits.binarized() if model.binary else digits
+    parts = batches(data, 1000, device=device, binarize=False, shuffle=False)
+    z = torch.cat([model.code(x, y).detach() for x, y in parts])
+    kinds = torch.arange(model.n_classes)
+    return torch.stack([draw(model, z, y.expand(len(z))) for y in kinds])
+
+
+def fit_codes(
+    z: Tensor, n_components: int = 1, diagonal: bool = False, seed: int = 0
+) -> torch.distributions.MixtureSameFamily:
+    """A mixture of normal distributions fitted to codes, to draw from.
+
+    What an autoencoder lacks, supplied afterwards (Ghosh et al. 2020). The
+    fit is scikit-learn's, by expectation maximisation.
+
+    Args:
+        z: codes, (N, L).
+        n_components: of the mixture, at least 1.
+        diagonal: whether to leave out the covariances.
+        seed: of the start of the fit.
+
+    Returns:
+        A distribution with `sample((n,))` and `log_prob(z)`.
+    """
+    from sklearn.mixture import GaussianMixture
+    from torch import distributions as d
+
+    validate.whole("n_components", n_components, 1, 10)
+    kind = "diag" if diagonal else "full"
+    fitted = GaussianMixture(
+        n_components, covariance_type=kind, random_state=seed
+    )
+    fitted.fit(z.double().numpy())
+    covariances = torch.from_numpy(fitted.covariances_)
+    if diagonal:
+        covariances = torch.diag_embed(covariances)
+    # in double: a component of few codes may be thin
+    roots = torch.linalg.cholesky(covariances).float()
+    means = torch.from_numpy(fitted.means_).float()
+    return d.MixtureSameFamily(
+        d.Categorical(torch.from_numpy(fitted.weights_).float()),
+        d.MultivariateNormal(means, scale_tril=roots),
     )

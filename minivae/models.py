@@ -51,6 +51,8 @@ class Autoencoder(nn.Module):
     binary = False  # trained on grey pixels
     unit = True  # pixels lie in [0, 1]
     n_classes = 0  # needs no labels
+    conditions: tuple[int, ...] = ()  # nor any other conditions
+    withhold = 0.0  # share of them that training withholds
     per_latent = 1  # numbers the encoder emits for each dimension of z
 
     def __init__(
@@ -256,9 +258,20 @@ class CVAE(VAE):
     Sohn et al. 2015. The prior of z stays N(0, I) for every label, so the
     code has no need to say which digit it is.
 
+    With `conditions`, y is several conditions at once, and NaN stands for
+    one that is withheld. Each enters both networks with a 1 if it is given
+    and a 0 if not. Training withholds conditions at random, so one model
+    answers for each combination of them.
+
     Args:
         n_latent, hidden, seed, ...: as for `VAE`.
         n_classes: C, labels are 0 to C - 1.
+        conditions: instead of one label, for each condition the number of
+            its classes, or 1 for a real number: (10, 1).
+        withhold: probability that training withholds a condition.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     def __init__(
@@ -266,15 +279,54 @@ class CVAE(VAE):
         n_latent: int = 20,
         hidden: tuple[int, ...] = (400, 200),
         n_classes: int = 10,
+        conditions: tuple[int, ...] = (),
+        withhold: float = 0.5,
         **options,
     ) -> None:
         validate.whole("n_classes", n_classes, 1, 10)
-        super().__init__(n_latent, hidden, n_condition=n_classes, **options)
-        self.options |= {"n_classes": n_classes}
-        self.n_classes = n_classes
+        if not isinstance(conditions, tuple | list):
+            raise TypeError(
+                f"conditions: expected a tuple of sizes, got {conditions!r}; "
+                "give one such as (10, 1)"
+            )
+        for n in conditions:
+            validate.whole("conditions", n, 1, 10)
+        validate.share("withhold", withhold)
+        told = sum(conditions) + len(conditions) or n_classes
+        super().__init__(n_latent, hidden, n_condition=told, **options)
+        if conditions:
+            self.conditions, self.withhold = tuple(conditions), withhold
+            self.options |= {
+                "conditions": self.conditions,
+                "withhold": withhold,
+            }
+        else:
+            self.n_classes = n_classes
+            self.options |= {"n_classes": n_classes}
+
+    def told(self, y: Tensor) -> Tensor:
+        """The condition as the networks read it, (B, width).
+
+        Args:
+            y: labels (B,), or conditions (B, C) with NaN where withheld.
+        """
+        if not self.conditions:
+            return one_hot(y, self.n_classes)
+        given = ~y.isnan()  # (B, C)
+        parts = []
+        for n, value, mask in zip(
+            self.conditions, y.nan_to_num().unbind(1), given.unbind(1)
+        ):
+            value = one_hot(value.long(), n) if n > 1 else value[:, None]
+            # a withheld number is told as 0; the mask sets it apart from a 0
+            parts += [value * mask[:, None], mask[:, None]]
+        return torch.cat(parts, -1)
 
     def join(self, v: Tensor, y: Tensor | None) -> Tensor:
-        """The input v and the condition side by side, (..., B, width + C)."""
-        validate.labels(y, v.shape[-2], self.n_classes)
-        condition = one_hot(y, self.n_classes).to(v.dtype)  # (B, C)
-        return torch.cat([v, condition.expand(*v.shape[:-1], -1)], -1)
+        """The input v and the condition side by side, (..., B, width)."""
+        if self.conditions:
+            validate.conditions(y, v.shape[-2], self.conditions)
+        else:
+            validate.labels(y, v.shape[-2], self.n_classes)
+        told = self.told(y).to(v.dtype)  # (B, width)
+        return torch.cat([v, told.expand(*v.shape[:-1], -1)], -1)

@@ -7,17 +7,24 @@ what must hold on every machine (claims, code) it compares.
 """
 
 import inspect
+import math
 import re
 import textwrap
 
+import numpy as np
 import torch
 from IPython.core.getipython import get_ipython
 from IPython.display import display
+from torch import Tensor
+
+# what each claim of this chapter measured, for the appendix that lists them
+measurements: list[dict] = []
 
 
 def setup(seed: int = 0) -> None:
     """Make a chapter reproducible, and its figures small enough to store."""
     torch.manual_seed(seed)
+    measurements.clear()
     if get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -49,7 +56,8 @@ def claim(sentence: str, holds: bool, **measured: object) -> None:
     Args:
         sentence: what the chapter says, without numbers.
         holds: whether the measured values bear it out.
-        measured: the values, for the message of a failure.
+        measured: the values, for the message of a failure and for the
+            appendix; shortened copies go to `measurements`.
 
     Raises:
         AssertionError: it does not hold.
@@ -57,7 +65,55 @@ def claim(sentence: str, holds: bool, **measured: object) -> None:
     if not holds:
         found = ", ".join(f"{k} = {v!r}" for k, v in measured.items())
         raise AssertionError(f"not true here: {sentence} ({found})")
+    values = {name: brief(value) for name, value in measured.items()}
+    measurements.append({"sentence": sentence, "measured": values})
     print(f"\N{HEAVY CHECK MARK} {sentence}")
+
+
+def brief(value: object, width: int = 80) -> str:
+    """A value in at most about 80 characters, three digits of each number.
+
+    Args:
+        value: number, tensor, array, or lists and dicts of these.
+        width: characters; what does not fit becomes an ellipsis.
+    """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray | np.generic):
+        if value.size > 12:
+            size = " x ".join(f"{n:,}" for n in value.shape)
+            low, high = brief(value.min()), brief(value.max())
+            return f"{size} values from {low} to {high}"
+        value = value.tolist()
+    if isinstance(value, float):
+        if value == 0 or not 1e-3 <= abs(value) < 1e6:
+            return f"{value:.3g}"
+        # 1,234 and 12.3 and 0.00123: no exponents, no digits without sense
+        digits = max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        parts = [f"{_name(k)}: {brief(v)}" for k, v in value.items()]
+        return _fitting(parts, "{}", width)
+    if isinstance(value, list | tuple):
+        return _fitting([brief(v) for v in value], "[]", width)
+    return textwrap.shorten(
+        str(value), width, placeholder="\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
+def _name(key: object) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _fitting(parts: list[str], brackets: str, width: int) -> str:
+    """As many of the parts as fit."""
+    kept = ", ".join(parts)
+    while len(kept) > width - 2 and parts:
+        parts = parts[:-1]
+        kept = ", ".join([*parts, "\N{HORIZONTAL ELLIPSIS}"])
+    return f"{brackets[0]}{kept}{brackets[1]}"
 
 
 def _publish(plain: str, markdown: str) -> None:

@@ -122,3 +122,61 @@ def importance_bound(log_weights: Tensor) -> Tensor:
         Nats, (...,).
     """
     return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def effective_beta(
+    error: str = "bernoulli",
+    pixels: str = "sum",
+    latents: str = "sum",
+    weight: float = 1.0,
+    n_pixels: int = 784,
+    n_latent: int = 20,
+    sigma: float | None = None,
+) -> dict[str, float]:
+    """Which beta and sigma a "mean here, sum there" loss amounts to.
+
+    The loss is reconstruction + weight * KL. Multiplied by `scale`, it is
+    the negative ELBO with these beta and sigma, up to a constant (chapter 3;
+    Rybkin et al. 2021).
+
+    Args:
+        error: "bernoulli" (cross-entropy), "squared", or "half squared".
+        pixels: "sum" or "mean" of the error over the pixels.
+        latents: "sum" or "mean" of the KL over the latent dimensions.
+        weight: in front of the KL, positive.
+        n_pixels, n_latent: D and L.
+        sigma: for squared errors, the standard deviation of a pixel that is
+            assumed; None finds the one for which beta is 1.
+
+    Returns:
+        "beta", "scale" and, for squared errors, "sigma".
+    """
+    scale = {"bernoulli": 1.0, "squared": 0.5, "half squared": 1.0}
+    over = {"sum": 1, "mean": 0}
+    for name, value, known in (
+        ("error", error, scale),
+        ("pixels", pixels, over),
+        ("latents", latents, over),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"{name}: expected one of {', '.join(known)}, got {value!r}; "
+                "choose one of these"
+            )
+    for name, value in (("weight", weight), ("sigma", sigma)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(
+                f"{name}: expected a positive number, got {value!r}; give "
+                "one such as 1.0"
+            )
+    kl = weight / (n_latent if latents == "mean" else 1)
+    factor = scale[error] * (n_pixels if pixels == "mean" else 1)
+    if error == "bernoulli":
+        return {"beta": kl * factor, "scale": factor}
+    # squared error / (2 sigma^2) is the log-likelihood without constants
+    variance = kl * factor if sigma is None else sigma**2
+    return {
+        "beta": kl * factor / variance,
+        "scale": factor / variance,
+        "sigma": math.sqrt(variance),
+    }

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from minivae import checkpoint as checkpoints
 from minivae import validate
 from minivae.checkpoint import CheckpointError
-from minivae.data import Digits, batches, cache_folder, seeded
+from minivae.data import (
+    Digits,
+    Rows,
+    Table,
+    batches,
+    cache_folder,
+    seeded,
+)
 from minivae.models import Autoencoder
 
 # modules whose code decides what training ends in
@@ -33,6 +40,7 @@ class TrainConfig:
     batch_size: int = 128  # digits
     lr: float = 2e-3  # step size of Adam
     warmup: int = 200  # steps until the step size is reached
+    kl_warmup: int = 0  # steps until the KL has its full weight
     seed: int = 0  # selects order, binarisation and noise
     device: str = "auto"  # "auto" is CUDA, else MPS, else the CPU
 
@@ -41,6 +49,7 @@ class TrainConfig:
         validate.whole("batch_size", self.batch_size, 1, 128)
         validate.number("lr", self.lr, 2e-3)
         validate.whole("warmup", self.warmup, 1, 200)
+        validate.whole("kl_warmup", self.kl_warmup, 0, 1000)
         validate.whole("seed", self.seed, 0, 0)
 
 
@@ -90,7 +99,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 def fit(
     model: Autoencoder,
-    digits: Digits,
+    digits: Rows,
     config: TrainConfig | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -119,7 +128,7 @@ def fit(
 
     config = TrainConfig() if config is None else config
     validate.kind("model", model, nn.Module)
-    validate.kind("digits", digits, Digits)
+    validate.kind("digits", digits, Digits, Table)
     validate.kind("config", config, TrainConfig)
     device = find_device(config.device)
     _check_fits(model, digits)
@@ -152,7 +161,7 @@ def fit(
 
 
 def fit_once(
-    model: Autoencoder, digits: Digits, config: TrainConfig | None = None
+    model: Autoencoder, digits: Rows, config: TrainConfig | None = None
 ) -> History:
     """As `fit`, but only the first time; later it loads the result.
 
@@ -174,7 +183,7 @@ def fit_once(
             config,
             digits.source,
             digits.split,
-            len(digits),
+            digits.digest(),
             [inspect.getsource(sys.modules[m]) for m in sorted(modules)],
         )
     )
@@ -200,7 +209,7 @@ class Run:
     """
 
     def __init__(
-        self, model: Autoencoder, digits: Digits, config: TrainConfig
+        self, model: Autoencoder, digits: Rows, config: TrainConfig
     ) -> None:
         self.model, self.digits, self.config = model, digits, config
         self.weights = list(model.parameters())
@@ -209,11 +218,12 @@ class Run:
             self.weights, lr=config.lr, fused=True
         )
         self.history = History()
+        self.digest = digits.digest()
         self.epoch = self.step = 0
 
     def one_epoch(self, bar) -> None:
         """Go once through the digits, one step for each batch."""
-        config, device = self.config, self.digits.images.device
+        config, device = self.config, self.digits.device
         start, sums = time.perf_counter(), []
         for x, y in batches(
             self.digits,
@@ -222,11 +232,12 @@ class Run:
             self.epoch,
             device,
             self.model.binary,
+            withhold=getattr(self.model, "withhold", 0.0),
         ):
             noise = seeded(device, "noise", config.seed, self.step)
             with validate.trusted():  # the digits have been checked
                 terms = self.model.terms(x, y, noise)  # (B,) each
-            loss = terms["loss"].mean()
+            loss = self._weighted(terms).mean()
             if not loss.isfinite():
                 raise ValueError(self._diagnosis(x, y))
             self.optimizer.zero_grad()
@@ -248,6 +259,14 @@ class Run:
         seconds = time.perf_counter() - start
         self.history.digits_per_second.append(len(self.digits) / seconds)
         self.epoch += 1
+
+    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        """The loss, with less of the KL in the first steps (Bowman 2016)."""
+        config = self.config
+        if self.step >= config.kl_warmup or "kl" not in terms:
+            return terms["loss"]
+        missing = 1 - (self.step + 1) / config.kl_warmup
+        return terms["loss"] - missing * self.model.beta * terms["kl"]
 
     def update(self) -> None:
         """One step of Adam, and one of the average of the weights."""
@@ -316,6 +335,7 @@ class Run:
             "source": digits.source,
             "split": digits.split,
             "n": len(digits),
+            "digest": self.digest,
         }
 
     def _diagnosis(self, x: Tensor, y: Tensor) -> str:
@@ -334,15 +354,18 @@ class Run:
         )
 
 
-def _check_fits(model: Autoencoder, digits: Digits) -> None:
-    n_pixels = digits.images[0].numel()
-    if n_pixels != model.n_pixels:
+def _check_fits(model: Autoencoder, digits: Rows) -> None:
+    if digits.width != model.n_pixels:
         raise ValueError(
-            f"digits: images of {n_pixels} pixels, but the model was built "
-            f"for {model.n_pixels}; build it with n_pixels={n_pixels}"
+            f"digits: rows of {digits.width} values, but the model was built "
+            f"for {model.n_pixels}; build it with n_pixels={digits.width}"
         )
+    if getattr(model, "unit", False) and isinstance(digits, Table):
+        validate.rows("values", digits.values, digits.width, unit=True)
     if model.n_classes:
-        validate.labels(digits.labels, len(digits), model.n_classes)
+        validate.labels(digits.y, len(digits), model.n_classes)
+    if getattr(model, "conditions", ()):
+        validate.conditions(digits.y, len(digits), model.conditions)
 
 
 def _compare(path: str | Path, saved: dict, mine: dict) -> None:

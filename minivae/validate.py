@@ -73,6 +73,16 @@ def number(
         )
 
 
+def share(name: str, value: object) -> None:
+    """Refuse what is not a probability."""
+    number(name, value, 0.5, zero=True)
+    if value > 1:
+        raise ValueError(
+            f"{name}: expected a probability from 0 to 1, got {value!r}; "
+            "give one such as 0.5"
+        )
+
+
 def rows(
     name: str,
     value: object,
@@ -151,3 +161,47 @@ def labels(value: object, n_rows: int, n_classes: int) -> None:
             f"y: expected labels from 0 to {n_classes - 1}, got {low} to "
             f"{high}; correct the labels or raise n_classes"
         )
+
+
+def conditions(value: object, n_rows: int, sizes: tuple[int, ...]) -> None:
+    """Refuse what is not a row of conditions for each row: (n_rows, C).
+
+    Args:
+        value: to look at; NaN stands for a condition that is withheld.
+        n_rows: B.
+        sizes: for each condition the number of classes, or 1 for a number.
+    """
+    if _trusting or torch.compiler.is_compiling():
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"y: this model needs {len(sizes)} conditions for each row, got "
+            f"{type(value).__name__}; pass a float32 tensor (B, "
+            f"{len(sizes)}), NaN where a condition is withheld"
+        )
+    wanted = (n_rows, len(sizes))
+    if not value.is_floating_point() or value.shape != wanted:
+        raise ValueError(
+            f"y: expected float32 {wanted}, one column for each condition, "
+            f"got {value.dtype} {tuple(value.shape)}; stack the conditions "
+            "with torch.stack(..., 1).float(), NaN where one is withheld"
+        )
+    if value.isinf().any():
+        raise ValueError(
+            "y: expected finite conditions, got infinity; NaN stands for one "
+            "that is withheld"
+        )
+    for i, n in enumerate(sizes):
+        given = value[:, i][~value[:, i].isnan()]
+        if n == 1 or not len(given):
+            continue
+        if (
+            (given != given.round()).any()
+            or given.min() < 0
+            or given.max() >= n
+        ):
+            raise ValueError(
+                f"y: expected condition {i} to be a class from 0 to {n - 1}, "
+                f"got {given.min():g} to {given.max():g}; correct it, or "
+                "declare it as a number with 1 in conditions"
+            )

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, close, digest, same
 
 from minivae import (
+    CVAE,
     checkpoint,
     evaluate,
     load_digits,
@@ -28,10 +29,16 @@ def train(path, model, epochs=1, *more):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with ae.pt, vae.pt and cvae.pt."""
+    """A folder with ae.pt, vae.pt, cvae.pt, and told.pt from Python."""
     folder = tmp_path_factory.mktemp("runs")
     for model in ("ae", "vae", "cvae"):
         assert train(folder / f"{model}.pt", model) == 0
+    model = CVAE(2, (16,), conditions=(10, 1))
+    state = {
+        "model": checkpoint.describe(model),
+        "weights": model.state_dict(),
+    }
+    checkpoint.save(folder / "told.pt", state)
     return folder
 
 
@@ -108,7 +115,12 @@ def test_evaluate_gives_the_documented_scores(name, runs, capsys):
 
 @pytest.mark.parametrize(
     "name, more, y",
-    [("vae", "", None), ("cvae", "--digit 5", 5), ("cvae", "--digit 0", 0)],
+    [
+        ("vae", "", None),
+        ("told", "", None),
+        ("cvae", "--digit 5", 5),
+        ("cvae", "--digit 0", 0),
+    ],
 )
 def test_sample_writes_what_the_library_draws(
     name, more, y, runs, tmp_path, capsys
@@ -183,6 +195,9 @@ BAD = [
     ("sample --checkpoint RUNS/ae.pt --out RUNS/a.npy", "model:"),
     ("sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --digit 10", "y:"),
     ("sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --digit -1", "y:"),
+    ("sample --checkpoint RUNS/told.pt --out RUNS/a.npy --digit 5", "--digit"),
+    ("evaluate --data builtin --checkpoint RUNS/told.pt", "error: --ch"),
+    (f"{TRAIN} --kl-warmup -1", "kl_warmup"),
     ("sample --checkpoint RUNS/no.pt --out RUNS/a.npy", "no.pt"),
 ]
 

@@ -6,6 +6,7 @@ import http.client
 import io
 import struct
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from conftest import refused, untouched_rng
 from torchvision import datasets
 
 from minivae import DatasetError, Digits, batches, data, load_digits
+from minivae.data import Table
 
 IMAGES = torch.zeros(3, 28, 28, dtype=torch.uint8)
 LABELS = torch.tensor([0, 4, 9])
@@ -155,6 +157,221 @@ def test_seeded_streams_depend_on_every_part_of_the_key():
     keys = [("a", 0, 0), ("b", 0, 0), ("a", 1, 0), ("a", 0, 1)]
     seeds = {data.seeded("cpu", *key).initial_seed() for key in keys}
     assert len(seeds) == 4
+
+
+# --- tables and conditions --------------------------------------------------
+
+VALUES = torch.arange(12.0).view(4, 3) / 12
+NAN = float("nan")
+TOLD = torch.tensor([[1.0, NAN], [2.0, 0.5], [NAN, NAN], [0.0, -1.5]])
+
+
+def conditioned(n=4, conditions=TOLD):
+    return replace(numbered(n), conditions=conditions)
+
+
+def test_a_table_gives_its_rows_as_they_are():
+    table = Table(VALUES, TOLD, "made up", "test")
+    assert (len(table), table.width) == (4, 3)
+    assert (table.source, table.split) == ("made up", "test")
+    assert repr(table) == "Table(made up, test, 4 x 3)"
+    ((x, y),) = batches(table, 9, binarize=False, shuffle=False)
+    assert torch.equal(x, VALUES)
+    torch.testing.assert_close(y, TOLD, rtol=0, atol=0, equal_nan=True)
+    part = table[torch.tensor([3, 0])]
+    assert torch.equal(part.values, VALUES[[3, 0]])
+    assert part.conditions[0].tolist() == [0.0, -1.5]
+    assert part.source == "made up"
+
+
+def test_a_table_may_have_labels_or_nothing_to_tell():
+    labels = torch.tensor([3, 0, 1, 2])
+    parts = list(batches(Table(VALUES, labels), 3, binarize=False))
+    x, y = (torch.cat(p) for p in zip(*parts))
+    assert y.dtype == torch.int64
+    assert torch.equal(x, VALUES[[labels.tolist().index(i) for i in y]])
+    for x, y in batches(Table(VALUES), 3, binarize=False):
+        assert y is None
+        assert x.shape[1] == 3
+
+
+def test_digits_are_told_by_label_unless_there_are_conditions():
+    plain, told = numbered(4), conditioned()
+    assert torch.equal(plain.y, plain.labels)
+    assert told.y is told.conditions
+    assert (plain.width, len(told)) == (784, 4)
+    part = told[torch.tensor([1, 3])]
+    assert torch.equal(part.y, TOLD[[1, 3]])
+    assert part.labels.tolist() == [1, 3]
+    ones = told.binarized()
+    assert ones.y is told.y
+    assert told.to("cpu") is told
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        TOLD.tolist(),
+        TOLD.numpy(),
+        TOLD.double(),
+        TOLD.nan_to_num().long(),
+        TOLD[:3],
+        TOLD[0],
+        TOLD[..., None],
+        torch.zeros(4),
+    ],
+    ids=str,
+)
+def test_wrong_conditions_are_refused(conditions):
+    with refused("conditions:") as caught:
+        Table(VALUES, conditions)
+    assert "got" in str(caught.value)
+    with refused("conditions:"):
+        conditioned(4, conditions)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,
+        VALUES.tolist(),
+        VALUES.numpy(),
+        VALUES.double(),
+        VALUES.byte(),
+        VALUES[0],
+        VALUES[0, 0],
+        VALUES[:0],
+        VALUES[:, :0],
+        VALUES.view(2, 2, 3),
+        VALUES / 0,
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused(values):
+    with refused("values:"):
+        Table(values)
+
+
+def test_a_value_is_one_with_exactly_its_probability():
+    chances = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])
+    table = Table(chances.expand(20_000, 5).contiguous())
+    drawn = torch.cat([x for x, _ in batches(table, 999)])
+    error = (chances * (1 - chances) / 20_000).sqrt()
+    for x in (drawn, table.binarized().values):
+        assert set(x.unique().tolist()) == {0, 1}
+        assert ((x.mean(0) - chances).abs() <= 3 * error).all()
+    once = table.binarized()
+    assert torch.equal(once.values, table.binarized().values)
+    assert torch.equal(once.values, once.binarized(7).values)
+    assert not torch.equal(once.values, table.binarized(7).values)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_only_probabilities_can_be_drawn_as_zeros_and_ones(value):
+    table = Table(VALUES.clone().fill_(value))
+    with refused("values:"):
+        table.binarized()
+    with refused("values:"):
+        next(batches(table, 2))
+    next(batches(table, 2, binarize=False))
+
+
+def test_a_digest_tells_data_apart_by_content_alone():
+    table = Table(VALUES, TOLD)
+    same = Table(VALUES.clone(), TOLD.clone(), "another name", "test")
+    assert table.digest() == same.digest()
+    changed = VALUES.clone()
+    changed[3, 2] += 1e-6
+    others = [
+        Table(changed, TOLD),
+        Table(VALUES, TOLD.nan_to_num()),
+        Table(VALUES, TOLD[:, :1]),
+        Table(VALUES),
+        Table(VALUES.flip(0), TOLD),
+        Table(VALUES.T.contiguous(), TOLD[:3]),
+        Table(VALUES.view(3, 4)),
+        numbered(4),
+        conditioned(),
+        numbered(5)[1:],
+        Digits(numbered(4).images, torch.tensor([0, 1, 2, 4]), "a", "b"),
+    ]
+    digests = {d.digest() for d in (table, *others)}
+    assert len(digests) == 1 + len(others)
+    # of the values and not of how they lie in memory
+    turned = Table(VALUES.T.contiguous().T, TOLD)
+    assert turned.digest() == table.digest()
+
+
+def withheld(digits, size=100, *key, share=0.5, **options):
+    """Which conditions are NaN, in the order of the digits, (N, C)."""
+    options = {"binarize": False, "shuffle": False} | options
+    parts = batches(digits, size, *key, withhold=share, **options)
+    return torch.cat([y for _, y in parts]).isnan()
+
+
+MANY = conditioned(4000, torch.arange(12_000.0).view(4000, 3))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_each_condition_is_withheld_by_its_own_chance(share):
+    hidden = withheld(MANY, share=share).double()
+    error = (share * (1 - share) / 4000) ** 0.5
+    assert ((hidden.mean(0) - share).abs() < 3.5 * error).all()
+    # no two conditions share their fate, nor do neighbours
+    pairs = (hidden[:, [0, 0, 1]] * hidden[:, [1, 2, 2]]).mean(0)
+    rows = (hidden[1:] * hidden[:-1]).mean(0)
+    error = (share**2 * (1 - share**2) / 4000) ** 0.5
+    for both in (pairs, rows):
+        assert ((both - share**2).abs() < 4 * error).all()
+
+
+def test_what_is_not_withheld_is_told_as_it_is():
+    assert not withheld(MANY, share=0.0).any()
+    assert withheld(MANY, share=1.0).all()
+    (part,) = batches(MANY, 5000, binarize=False, shuffle=False, withhold=0.5)
+    given = ~part[1].isnan()
+    assert torch.equal(part[1][given], MANY.conditions[given])
+    # a condition that is not known stays so
+    unknown = withheld(conditioned(), share=1e-9)
+    assert torch.equal(unknown, TOLD.isnan())
+    assert not MANY.conditions.isnan().any()  # the data are as they were
+
+
+def test_what_is_withheld_is_a_function_of_seed_and_epoch():
+    keys = [(0, 0), (0, 1), (1, 0)]
+    with untouched_rng():
+        patterns = [withheld(MANY, 100, *key) for key in keys]
+    torch.manual_seed(5)
+    again = [withheld(MANY, 100, *key) for key in keys]
+    assert all(torch.equal(a, b) for a, b in zip(patterns, again))
+    for i, a in enumerate(patterns):
+        for b in patterns[i + 1 :]:
+            assert 0.45 < (a != b).double().mean() < 0.55
+    # nor do two batches have the same pattern
+    assert len(patterns[0].view(40, -1).unique(dim=0)) == 40
+
+
+def test_withholding_changes_neither_order_nor_pixels():
+    for hidden, plain in zip(
+        batches(MANY, 64, 3, 1, withhold=0.5), batches(MANY, 64, 3, 1)
+    ):
+        assert torch.equal(hidden[0], plain[0])
+        given = ~hidden[1].isnan()
+        assert torch.equal(hidden[1][given], plain[1][given])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, NAN, None, "0.5", True])
+def test_a_wrong_share_is_refused(share):
+    with refused("withhold:"):
+        next(batches(MANY, 5, withhold=share))
+
+
+@pytest.mark.parametrize(
+    "digits", [numbered(4), Table(VALUES)], ids=["labels", "nothing"]
+)
+def test_labels_cannot_be_withheld(digits):
+    with refused("withhold:"):
+        next(batches(digits, 5, binarize=False, withhold=0.5))
 
 
 # --- the built-in digits ---------------------------------------------------

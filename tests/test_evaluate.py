@@ -1,9 +1,20 @@
 """Scores are sums over the digits, and right where they are known."""
 
+import itertools
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import close, refused, same, untouched_rng
-from torch.distributions import Bernoulli, MultivariateNormal, Normal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 from torch.distributions import kl_divergence as kl_torch
 
 from minivae import (
@@ -18,7 +29,19 @@ from minivae import (
     fit,
     log_likelihood,
 )
-from minivae.evaluate import log_importance_weights
+from minivae.data import seeded
+from minivae.evaluate import (
+    active_units,
+    code_grid,
+    gradient_samples,
+    kl_per_dimension,
+    log_evidence,
+    log_importance_weights,
+    log_joint,
+    optimise_q,
+    posteriors,
+    split_kl,
+)
 
 SIZES = {"n_latent": 2, "hidden": (16,)}
 CONFIG = TrainConfig(epochs=3, batch_size=32, warmup=5, device="cpu")
@@ -198,3 +221,401 @@ def test_a_judge_learns_to_read(digits):
     close(read.sum(1), torch.ones(20))
     right = (read.argmax(1) == digits.labels[:20]).double().mean()
     close(judge.accuracy(digits[:20]), right)
+
+
+# --- the exact evidence of small models
+
+NAN = float("nan")
+
+
+def draw(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator)
+
+
+@pytest.mark.parametrize("n_latent", [1, 2])
+def test_a_grid_is_the_middles_of_equal_cells(n_latent):
+    grid = code_grid(n_latent, 4, 2.0)
+    steps = [-1.5, -0.5, 0.5, 1.5]  # cells of width 1 from -2 to 2
+    expected = list(itertools.product(steps, repeat=n_latent))
+    assert [tuple(z) for z in grid.tolist()] == expected
+    assert len(code_grid(n_latent)) == 300**n_latent
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [((0,), "n_latent"), ((3,), "n_latent"), ((None,), "n_latent")]
+    + [((2, n), "n") for n in (0, 2.5, None)]
+    + [((2, 9, v), "limit") for v in (0, -1, math.inf, None)],
+)
+def test_impossible_grids_are_refused(options, name):
+    with refused(f"{name}:", ValueError):
+        code_grid(*options)
+
+
+CASES = {
+    "bernoulli": (VAE, {}, None),
+    "gaussian": (VAE, {"likelihood": "gaussian", "sigma": 0.3}, None),
+    "labels": (CVAE, {"n_classes": 4}, torch.tensor([2])),
+    "told": (CVAE, {"conditions": (3, 1)}, torch.tensor([[2.0, NAN]])),
+    "learned": (CVAE, {"likelihood": "gaussian"}, torch.tensor([9])),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_joint_is_likelihood_times_prior_of_each_pair(case):
+    kind, options, y = CASES[case]
+    model = kind(2, (8,), n_pixels=5, **options)
+    x, z = draw(7, 5).sigmoid().round(), 2 * draw(11, 2, seed=1)
+    table = log_joint(model, x, z, y)
+    assert table.shape == (11, 7)
+    assert not table.requires_grad
+    prior = Normal(0.0, 1.0).log_prob(z).sum(1)
+    with torch.no_grad():
+        for g, b in itertools.product(range(11), range(7)):
+            p = model.log_likelihood(x[[b]], z[[g]], y) + prior[g]
+            close(table[g, b].float(), p[0])
+
+
+@pytest.mark.parametrize("n_latent", [1, 2])
+def test_the_evidence_of_a_linear_model_is_that_of_probabilistic_pca(
+    n_latent,
+):
+    model = VAE(n_latent, (), "gaussian", sigma=0.5, n_pixels=3)
+    W, b = draw(3, n_latent), draw(3, seed=1)
+    with torch.no_grad():
+        model.decoder[0].weight.copy_(W)
+        model.decoder[0].bias.copy_(b)
+    x = 1.5 * draw(20, 3, seed=2)
+    W, b = W.double(), b.double()
+    covariance = W @ W.T + 0.25 * torch.eye(3).double()
+    exact = MultivariateNormal(b, covariance).log_prob(x.double())
+    found = log_evidence(model, x)
+    assert found.dtype == torch.float64
+    close(found, exact, 1e-5)
+    close(log_evidence(model, x, n=100, limit=6.0), exact, 1e-5)
+    # cells as wide as the posterior show
+    coarse = log_evidence(model, x, n=5)
+    assert (coarse - exact).abs().max() > 0.1
+    # and so does what lies beyond the limit
+    assert (log_evidence(model, x, limit=0.5) < exact).all()
+
+
+def integral(model, x, y=None, n=601):
+    """log p(x) of one row by the trapezium rule, in torch.distributions."""
+    z = torch.linspace(-6, 6, n)
+    axes = [z] * model.n_latent
+    codes = torch.cartesian_prod(*axes).view(-1, model.n_latent)
+    y = None if y is None else y[None].expand(len(codes), *y.shape)
+    with torch.no_grad():
+        out = model.decode(codes, y).double()
+    p = Bernoulli(logits=out).log_prob(x.double()).sum(1)
+    p = (p + Normal(0.0, 1.0).log_prob(codes.double()).sum(1)).exp()
+    p = p.view(*[n] * model.n_latent)
+    for _ in axes:
+        p = torch.trapezoid(p, z.double(), dim=0)
+    return p.log()
+
+
+def loud(model, seed=5):
+    """A model with larger weights, whose codes say something."""
+    with torch.no_grad():
+        for i, weight in enumerate(model.parameters()):
+            size = 2 / weight.shape[-1] ** 0.5 if weight.ndim > 1 else 0.5
+            weight.copy_(size * draw(*weight.shape, seed=seed + i))
+    return model
+
+
+@pytest.mark.parametrize("n_latent", [1, 2])
+def test_the_evidence_of_binary_pixels_is_their_probability(n_latent):
+    model = loud(VAE(n_latent, (6,), n_pixels=4))
+    x = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
+    found = log_evidence(model, x)
+    close(found.exp().sum(), 1.0, 1e-5)  # all that there is
+    assert found.exp().max() > 0.15  # and not all alike
+    close(found[:5], [integral(model, row) for row in x[:5]], 1e-4)
+
+
+@pytest.mark.parametrize("case", ["labels", "told"])
+def test_each_image_is_scored_under_its_own_condition(case):
+    kind, options, _ = CASES[case]
+    model = loud(kind(1, (6,), n_pixels=4, **options))
+    x = draw(12, 4).sigmoid().round()
+    y = torch.arange(12) * 7 % 4
+    if case == "told":
+        y = torch.stack([y % 3, draw(12, seed=1)], 1)
+        y[[0, 3, 4], 0] = y[[2, 3, 9], 1] = NAN
+        y[5], x[9] = y[3], x[3]
+    found = log_evidence(model, x, y)
+    close(found, [integral(model, *pair) for pair in zip(x, y)], 1e-4)
+    with refused("y:"):
+        log_evidence(model, x)
+
+
+def test_withheld_conditions_share_the_work_of_the_decoder():
+    model, seen = CVAE(1, (6,), n_pixels=4, conditions=(3, 1)), []
+    model.decoder.register_forward_pre_hook(lambda _, v: seen.append(v))
+    y = torch.tensor([[NAN, NAN], [1.0, NAN]]).repeat(10, 1)
+    log_evidence(model, draw(20, 4).sigmoid(), y)
+    assert len(seen) == 2
+
+
+def test_the_bounds_stay_below_the_evidence(digits):
+    model = VAE(2, (16,))
+    some = digits[:40]
+    fit(model, digits, CONFIG, progress=False)
+    x = some.binarized().x(torch.arange(40))
+    exact = log_evidence(model, x, limit=10.0).mean().item()
+    elbo = evaluate(model, some)["elbo"]
+    many = log_likelihood(model, some, 500)
+    assert elbo < many < exact + 0.05
+    assert exact - many < 0.1 * (exact - elbo)
+
+
+# --- the posterior of one image
+
+SPOILED = torch.tensor([0.4, -0.3, 1.0, -1.0])  # added to mu and logvar
+
+
+@pytest.fixture
+def spoiled(linear):
+    """The linear model with a wrong encoder, and the right mu, logvar."""
+    model, _, x, exact = linear
+    with torch.no_grad():
+        right = [p.clone() for p in model.encode(x.float())]
+        model.encoder[0].bias += SPOILED
+    return model, x.float(), exact, right
+
+
+def test_weights_can_come_from_another_q(spoiled):
+    model, x, exact, right = spoiled
+    noise = seeded("cpu", "a")
+    with torch.no_grad():
+        mine = log_importance_weights(model, x, None, 9, noise, right)
+        encoder = log_importance_weights(model, x, None, 9, noise)
+    close(mine.double(), exact.expand(9, -1), 1e-4)
+    assert encoder.std(0).min() > 0.1
+
+
+def test_the_best_q_of_a_linear_model_is_its_posterior(spoiled):
+    model, x, _, right = spoiled
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    with untouched_rng():
+        mu, logvar = optimise_q(model, x)
+    assert not mu.requires_grad
+    assert not logvar.requires_grad
+    for found, expected, wrong in zip(
+        (mu, logvar), right, SPOILED.view(2, 1, 2)
+    ):
+        assert found.shape == (30, 2)
+        error = (found - expected).square().mean(0).sqrt()
+        assert (error < 0.1 * wrong[0].abs()).all()
+    assert same(kept, model.state_dict())
+    assert all(w.grad is None for w in model.parameters())
+    again = optimise_q(model, x, steps=3)
+    assert same(again, optimise_q(model, x, steps=3))
+    assert not same(again, optimise_q(model, x, steps=3, seed=1))
+
+
+def test_optimising_starts_at_the_encoder_and_raises_the_elbo(small):
+    model = loud(CVAE(2, (6,)), 1)
+    x, y = small.binarized().x(torch.arange(20)), small.labels[:20]
+    start = optimise_q(model, x, y, steps=1, lr=1e-9)
+    with torch.no_grad():
+        for a, b in zip(start, model.encode(x, y)):
+            torch.testing.assert_close(a, b)
+    before, after = (
+        log_importance_weights(model, x, y, 400, seeded("cpu", "b"), q)
+        .mean(0)
+        .detach()
+        for q in (start, optimise_q(model, x, y, steps=60, lr=0.05))
+    )
+    assert (after > before).double().mean() > 0.9
+    assert after.mean() > before.mean() + 1
+
+
+def test_both_gradients_have_the_right_mean_and_the_path_less_noise():
+    mu, logvar = torch.tensor([0.7, -1.2, 0.3]), torch.tensor([0.5, -1, 0.0])
+    a, b = torch.tensor([1.0, -0.5, 2.0]), torch.tensor([0.3, 2.0, -1.0])
+
+    def f(z):
+        return z.square() @ a + z @ b + 2 * z[:, 0] * z[:, 1]
+
+    exact = 2 * a * mu + b + 2 * torch.tensor([mu[1], mu[0], 0.0])
+    n = 40_000
+    with untouched_rng():
+        found = gradient_samples(f, mu, logvar, n, seeded("cpu", "c"))
+    assert list(found) == ["score function", "pathwise"]
+    for values in found.values():
+        assert values.shape == (n, 3)
+        assert not values.requires_grad
+        error = values.std(0) / n**0.5
+        assert ((values.mean(0) - exact).abs() < 3.5 * error).all()
+        assert (3.5 * error < 0.2).all()  # it could have failed
+    score, path = (v.var(0) for v in found.values())
+    assert (path < 0.5 * score).all()
+    # the variance of the path is known: f' is linear in z
+    slopes = 2 * torch.diag(a)
+    slopes[0, 1] = slopes[1, 0] = 2
+    close(path, slopes.square() @ logvar.exp(), 0.05)
+    # for a constant f the path knows the answer, the score only its mean
+    flat = gradient_samples(
+        lambda z: 0 * z[:, 0] + 3, mu, logvar, n, seeded("cpu", "c")
+    )
+    assert (flat["pathwise"] == 0).all()
+    close(flat["score function"].var(0), 9 * (-logvar).exp(), 0.05)
+
+
+# --- what the code is made of
+
+
+@pytest.mark.parametrize("kind", [VAE, CVAE])
+def test_posteriors_are_those_of_the_digits_in_order(kind, small):
+    model = kind(**SIZES)
+    x = small.binarized().x(torch.arange(200))
+    with torch.no_grad():
+        expected = model.encode(x, small.labels)
+    for size in (64, 1000):
+        found = posteriors(model, small, size)
+        for a, b in zip(found, expected):
+            assert a.shape == (200, 2)
+            assert not a.requires_grad
+            torch.testing.assert_close(a, b)
+    grey = kind(**SIZES, likelihood="gaussian")
+    with torch.no_grad():
+        mu, _ = grey.encode(small.x(torch.arange(200)), small.labels)
+    torch.testing.assert_close(posteriors(grey, small)[0], mu)
+
+
+def test_an_autoencoder_has_no_posteriors(small):
+    for function in (posteriors, kl_per_dimension, active_units, split_kl):
+        with refused("model:", TypeError):
+            function(Autoencoder(**SIZES), small)
+
+
+def test_the_kl_of_the_dimensions_adds_up_to_that_of_the_model(small):
+    model = loud(VAE(3, (6,)), 2)
+    parts = kl_per_dimension(model, small)
+    assert parts.shape == (3,)
+    close(parts.sum(), evaluate(model, small)["kl"])
+    mu, logvar = posteriors(model, small)
+    q = Normal(mu, (logvar / 2).exp())
+    close(parts, kl_torch(q, Normal(0.0, 1.0)).mean(0))
+
+
+def test_a_unit_is_active_if_its_mean_moves(small):
+    model = loud(VAE(3, (6,)), 2)
+    head = model.encoder[-1]
+    with torch.no_grad():
+        head.weight[1] = 0  # never moves, far from 0, and costs a lot
+        head.bias[1] = 5.0
+        head.weight[2] *= 1e-4  # hardly moves
+        head.bias[5] = -9.0
+    assert kl_per_dimension(model, small)[1:].min() > 1
+    assert active_units(model, small).tolist() == [True, False, False]
+    variance = posteriors(model, small)[0].var(0)
+    for i in (0, 2):
+        for factor, active in ((0.99, True), (1.01, False)):
+            limit = variance[i].item() * factor
+            assert active_units(model, small, limit)[i].item() == active
+
+
+def informed(kind):
+    """A model whose KL is in equal parts information and marginal KL."""
+    model = loud(kind(2, (6,)), 3)
+    with torch.no_grad():
+        model.encoder[-1].bias[:] = torch.tensor([1.0, 0.0, -2.5, -1.5])
+        model.encoder[-1].weight *= 0.5
+    return model
+
+
+def mixture(mu, logvar):
+    """The aggregate posterior, by torch.distributions."""
+    parts = Independent(Normal(mu, (logvar / 2).exp()), 1)
+    return MixtureSameFamily(Categorical(torch.ones(len(mu)).double()), parts)
+
+
+def split_by_hand(mu, logvar, z):
+    """Sums of log q(z|n) - log q(z) and of log q(z) - log p(z)."""
+    own = Normal(mu, (logvar / 2).exp()).log_prob(z).sum(1)
+    aggregate = mixture(mu, logvar).log_prob(z)
+    prior = Normal(0.0, 1.0).log_prob(z).sum(1)
+    return torch.stack([(own - aggregate).sum(), (aggregate - prior).sum()])
+
+
+@pytest.mark.parametrize("kind", [VAE, CVAE])
+def test_the_split_of_the_kl_is_that_of_torch_distributions(kind, small):
+    model = informed(kind)
+    mu, logvar = (p.double() for p in posteriors(model, small))
+    noise, sums = seeded("cpu", "split", 4), torch.zeros(2).double()
+    groups = [torch.arange(200)]
+    if kind is CVAE:  # within a label
+        groups = [(small.labels == c).nonzero()[:, 0] for c in range(10)]
+    for rows in groups:
+        shape = (3 * len(rows), 2)  # three codes for each digit
+        z = torch.randn(shape, generator=noise, dtype=torch.float64)
+        z = mu[rows].repeat(3, 1) + z * (logvar[rows] / 2).exp().repeat(3, 1)
+        for part in z.chunk(3):
+            sums += split_by_hand(mu[rows], logvar[rows], part)
+    with untouched_rng():
+        found = split_kl(model, small, 3, seed=4)
+    close(found["information"], sums[0] / 600, 1e-6)
+    close(found["marginal_kl"], sums[1] / 600, 1e-6)
+    close(found["kl"], found["information"] + found["marginal_kl"], 1e-9)
+    # and the parts are not alike, nor is the label idle
+    assert 0.2 < found["information"] / found["kl"] < 0.8
+    if kind is CVAE:
+        whole = split_by_hand(mu, logvar, mu) / 200
+        assert abs(whole[0] - found["information"]) > 0.3
+
+
+def test_the_parts_add_up_to_the_exact_kl_with_many_codes(small):
+    model = informed(VAE)
+    exact = evaluate(model, small)["kl"]
+    runs = [split_kl(model, small, 20, seed=s)["kl"] for s in range(8)]
+    runs = torch.tensor(runs).double()
+    error = runs.std() / 8**0.5
+    assert abs(runs.mean() - exact) < 3.5 * error
+    assert 3.5 * error < 0.05 * exact
+
+
+@pytest.mark.parametrize("kind", [VAE, CVAE])
+def test_codes_that_tell_digits_apart_have_the_log_of_their_number(
+    kind, small
+):
+    model = certain(kind(**SIZES))
+    with torch.no_grad():
+        model.encoder[-1].weight[:2] *= 100
+        model.encoder[-1].bias[2:] = -16
+    found = split_kl(model, small)
+    n = small.labels.bincount().double()
+    expected = math.log(200) if kind is VAE else (n * n.log()).sum() / 200
+    close(found["information"], expected, 1e-2)
+    assert found["information"] <= expected + 1e-9
+    close(found["kl"], evaluate(model, small)["kl"], 1e-2)
+
+
+def test_a_collapsed_code_tells_nothing(small):
+    model = VAE(**SIZES)
+    with torch.no_grad():
+        model.encoder[-1].weight[:] = 0
+        model.encoder[-1].bias[:] = torch.tensor([1.0, -2.0, 0.5, 0.0])
+    found = split_kl(model, small, 50)
+    assert abs(found["information"]) < 1e-9
+    close(found["marginal_kl"], evaluate(model, small)["kl"], 0.05)
+
+
+def test_scores_of_tables_and_conditions_are_those_of_their_rows(small):
+    y = torch.stack([small.labels.float(), draw(200)], 1)
+    y[::3, 1] = NAN
+    told = replace(small, conditions=y)
+    model = certain(CVAE(**SIZES, conditions=(10, 1)))
+    x = small.binarized().x(torch.arange(200))
+    with torch.no_grad():
+        terms = model.terms(x, y)
+        expected = model.code(x, y)
+    scores = evaluate(model, told, batch_size=64)
+    close(scores["kl"], terms["kl"].double().mean())
+    close(scores["reconstruction"], terms["reconstruction"].double().mean())
+    torch.testing.assert_close(codes(model, told, 64), expected)
+    assert log_likelihood(model, told[:20], 5) < 0

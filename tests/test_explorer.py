@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from PIL import Image
 
 from minivae import CVAE, VAE, Autoencoder
@@ -41,6 +42,14 @@ def test_buttons_choose_the_digit_of_a_conditional_model():
         drawn = model.draw(torch.zeros(1, 2), torch.tensor([5])).view(28, 28)
     assert np.abs(picture(widget) - drawn.numpy()).max() <= 0.5 / 255 + 1e-6
     assert sliders(VAE(**SIZES)).digit is None
+
+
+def test_several_conditions_have_no_buttons_and_are_refused():
+    model = CVAE(**SIZES, conditions=(10, 1))
+    with refused("model:", ValueError) as caught:
+        sliders(model)
+    assert "(10, 1)" in str(caught.value)
+    assert "sample_digits" in str(caught.value)
 
 
 def test_the_last_of_many_moves_is_the_one_that_is_shown():

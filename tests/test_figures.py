@@ -2,6 +2,7 @@
 
 import inspect
 import io
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +21,8 @@ CALLS = {
     "latent_scatter": lambda: figures.latent_scatter({"a": (CODES, DIGITS)}),
     "curves": lambda: figures.curves({"a": ([1, 2], [3, 4])}, "x", "y"),
     "schematic": lambda: figures.schematic(IMAGES[0], IMAGES[1], True, "y"),
+    "bars": lambda: figures.bars({"a": {"": [1, 2]}}, "x", "y"),
+    "planes": lambda: figures.planes({"a": IMAGES[0], "b": None}, 3.0),
     "count_table": lambda: figures.count_table(np.eye(3, dtype=int), "x", "y"),
 }
 
@@ -43,6 +46,8 @@ def test_a_figure_is_finished_and_closed(name):
     assert stream.getvalue().startswith(b"\x89PNG")
     for axes in figure.axes:
         for image in axes.images:
+            if name == "planes":  # a density has no scale of its own
+                continue
             assert image.get_clim()[1] == 1
             if name != "count_table":
                 assert image.get_clim() == (0, 1)
@@ -66,6 +71,25 @@ def test_each_image_is_at_its_place(n_columns, gap):
         assert np.array_equal(block, expected)
         block[:] = 0
     assert (sheet == 0).all()  # paper between them
+
+
+@pytest.mark.parametrize("n_columns, gap", [(3, 2), (1, 0), (7, 1)])
+def test_colour_pictures_lie_on_white_paper(n_columns, gap):
+    colours = RANDOM.random((7, 4, 5, 3))
+    figure = figures.image_grid(colours, n_columns, gap=gap)
+    sheet = np.array(figure.axes[0].images[0].get_array())
+    n_rows = -(-7 // n_columns)
+    size = (n_rows * (4 + gap) - gap, n_columns * (5 + gap) - gap, 3)
+    assert sheet.shape == size
+    for i, expected in enumerate(colours):
+        top, left = i // n_columns * (4 + gap), i % n_columns * (5 + gap)
+        block = sheet[top : top + 4, left : left + 5]
+        assert np.array_equal(block, expected)
+        block[:] = 1
+    assert (sheet == 1).all()
+    both = figures.comparison({"a": colours, "b": colours[::-1]})
+    sheet = both.axes[0].images[0].get_array()
+    assert np.array_equal(sheet[6:10, :5], colours[-1])
 
 
 def test_a_grid_is_nearly_square_and_labelled():
@@ -154,8 +178,115 @@ def test_curves_show_the_mean_of_seeds_and_their_band():
     assert axes.get_xticks().tolist() == [0, 3]
     looks = {(line.get_marker(), line.get_color()) for line in axes.lines}
     assert len(looks) == 2
-    (axes,) = figures.curves({"a": ([1, 2], [3, 4])}, "", "", log=True).axes
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    line = {"a": ([1, 2], [3, 4])}
+    for log, scales in (
+        (True, ("log", "log")),
+        ("x", ("log", "linear")),
+        (False, ("linear", "linear")),
+    ):
+        (axes,) = figures.curves(line, "", "", log=log).axes
+        assert (axes.get_xscale(), axes.get_yscale()) == scales
+
+
+def test_a_long_curve_has_no_markers():
+    for n, marked in ((39, True), (40, False)):
+        (axes,) = figures.curves({"a": (range(n), range(n))}, "", "").axes
+        assert (axes.lines[0].get_marker() in "os^Dv") == marked
+
+
+def test_bars_stand_beside_each_other_on_one_scale():
+    panels = {
+        "first": {"one": [1.0, 2.0, 3.0], "two": [0.5, -1.0, 4.0]},
+        "second": {"one": [7.0, 0.0, 1.0], "two": [2.0, 2.0, 2.0]},
+        "third": {"one": [1.0, 1.0, 1.0], "two": [0.0, 0.0, 0.0]},
+    }
+    labels = ["a", "b", "c"]
+    figure = figures.bars(panels, "x", "y", labels, 2, line=2.5)
+    first, second, third, empty = figure.axes
+    assert not empty.get_visible()
+    assert first.get_ylim() == second.get_ylim() == third.get_ylim()
+    for axes, (title, series) in zip(figure.axes, panels.items()):
+        assert axes.get_title() == title
+        assert len(axes.containers) == 2
+        for bars, values in zip(axes.containers, series.values()):
+            assert [b.get_height() for b in bars] == values
+        edges = [
+            (b.get_x(), b.get_x() + b.get_width())
+            for bars in zip(*axes.containers)
+            for b in bars
+        ]
+        for i, ((_, end), (start, _)) in enumerate(pairwise(edges)):
+            assert np.isclose(end, start) if i % 2 == 0 else end < start
+        middles = np.mean(edges, 1).reshape(3, 2).mean(1)
+        assert np.allclose(middles, [1, 2, 3])
+        assert axes.get_xticks().tolist() == [1, 2, 3]
+        (line,) = axes.lines
+        assert set(line.get_ydata()) == {2.5}
+    looks = {
+        (bars[0].get_facecolor(), bars[0].get_hatch())
+        for bars in first.containers
+    }
+    assert len(looks) == 2
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["one", "two"]
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("x", "y")
+    assert [t.get_text() for t in third.get_xticklabels()] == labels
+
+
+def test_bars_of_one_series_need_no_name():
+    figure = figures.bars({"": {"": [1, 2]}}, "x", "y")
+    (axes,) = figure.axes
+    assert not figure.legends
+    assert not axes.lines
+    assert [b.get_x() + b.get_width() / 2 for b in axes.patches] == [1, 2]
+
+
+def test_planes_show_shade_points_paths_and_ellipses_in_their_place():
+    shade, points, path = IMAGES[0], RANDOM.normal(size=(2, 9, 2)), CODES
+    figure = figures.planes(
+        {"left": shade, "right": None},
+        2.0,
+        points={"both": points[0], "right": points[1]},
+        paths={"way": path},
+        ellipses={"right": {"q": (np.array([0.5, -0.5]), np.array([1, 2]))}},
+        axis_labels=("a", "b"),
+    )
+    left, right = figure.axes
+    (image,) = left.images
+    assert not right.images
+    assert np.array_equal(image.get_array(), shade)
+    assert image.origin == "lower"  # the first row at the bottom
+    assert image.get_extent() == [-2, 2, -2, 2]
+    for axes, dots in ((left, points[:1]), (right, points)):
+        assert axes.get_xlim() == axes.get_ylim() == (-2, 2)
+        *found, way = axes.lines
+        assert len(found) == len(dots)
+        for line, expected in zip(found, dots):
+            assert np.array_equal(line.get_xydata(), expected)
+            assert (line.get_marker(), line.get_linestyle()) == ("o", "None")
+        assert np.array_equal(way.get_xydata(), path)
+        assert way.get_linestyle() == "-"
+        colours = [line.get_color() for line in found]
+        assert len(set(colours)) == len(found)
+        assert way.get_color() != colours[0]
+    assert [axes.get_title() for axes in figure.axes] == ["left", "right"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["a", "a"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["b", ""]
+    assert not left.patches
+    (ellipse,) = right.patches
+    assert np.allclose(ellipse.center, [0.5, -0.5])
+    assert (ellipse.width, ellipse.height) == (2, 4)  # one sigma each way
+    legend = [t.get_text() for t in left.get_legend().get_texts()]
+    assert legend == ["both", "way"]
+
+
+def test_a_plane_may_be_off_centre():
+    figure = figures.planes({"a": IMAGES[0]}, (-1.0, 3.0, 0.0, 2.0))
+    (axes,) = figure.axes
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-1, 3), (0, 2))
+    assert axes.images[0].get_extent() == [-1, 3, 0, 2]
+    assert axes.get_box_aspect() == 0.5
+    assert axes.get_legend() is None
 
 
 def test_counts_are_written_in_row_and_column():

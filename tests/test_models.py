@@ -211,9 +211,173 @@ def test_the_layout_in_memory_changes_nothing(kind):
         torch.testing.assert_close(a[name], b[name])
 
 
-# --- bad input
+# --- several conditions, any of which may be withheld
 
 NAN, INF = float("nan"), float("inf")
+# a class of three and a number, some of them withheld (NaN)
+TOLD = torch.tensor(
+    [[0, 0.5], [2, NAN], [NAN, -1.5], [NAN, NAN], [0, 0.0], [1, 0.5]]
+)
+
+
+def told(**options):
+    return build("cvae", conditions=(3, 1), **options)
+
+
+def test_the_networks_read_values_and_masks():
+    model = told()
+    expected = [
+        # one-hot class, given?, number, given?
+        [1, 0, 0, 1, 0.5, 1],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, -1.5, 1],
+        [0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 1, 0, 1],
+        [0, 1, 0, 1, 0.5, 1],
+    ]
+    assert model.told(TOLD).tolist() == expected
+    # both networks read it beside their own input
+    seen = []
+    for network in (model.encoder, model.decoder):
+        network.register_forward_pre_hook(lambda _, v: seen.append(v[0]))
+    model.decode(model.code(X, TOLD), TOLD)
+    for joined, width in zip(seen, (25, 3)):
+        assert joined.shape == (6, width + 6)
+        assert joined.dtype == torch.float32
+        assert joined[:, width:].tolist() == expected
+    assert torch.equal(seen[0][:, :25], X)
+
+
+@pytest.mark.parametrize(
+    "conditions, width",
+    [((1,), 2), ((10,), 11), ((10, 1), 13), ([1, 4, 1], 9)],
+)
+def test_the_width_is_that_of_the_values_and_one_mask_each(conditions, width):
+    model = build("cvae", hidden=(), conditions=conditions)
+    assert model.encoder[0].in_features == 25 + width
+    assert model.decoder[0].in_features == 3 + width
+    y = torch.zeros(2, len(conditions))
+    assert model.told(y).shape == (2, width)
+
+
+def test_withheld_is_not_the_same_as_zero():
+    model, zero = told(), TOLD.nan_to_num()
+    hidden = TOLD.isnan().any(1)
+    assert hidden.tolist() == [False, True, True, True, False, False]
+    z = torch.zeros(6, 3)
+    for a, b in (
+        (model.code(X, TOLD), model.code(X, zero)),
+        (model.decode(z, TOLD), model.decode(z, zero)),
+    ):
+        assert ((a != b).any(1) == hidden).all()
+        torch.testing.assert_close(a[~hidden], b[~hidden])
+
+
+def test_each_combination_of_conditions_has_its_own_answer():
+    model = told()
+    given = torch.tensor([1.0, 0.7])
+    masks = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0]]) > 0
+    y = given.masked_fill(~masks, NAN)
+    logits = model.decode(torch.zeros(4, 3), y)
+    mu, logvar = model.encode(X[:1].expand(4, -1), y)
+    for result in (logits, mu, logvar):
+        assert len(result.unique(dim=0)) == 4
+    # one row's conditions do not reach another
+    alone = model.decode(torch.zeros(1, 3), y[2:3])
+    torch.testing.assert_close(alone[0], logits[2])
+
+
+def test_conditions_broadcast_over_samples():
+    model = told()
+    z = torch.randn(4, 6, 3, generator=generator())  # (K, B, L)
+    whole = model.decode(z, TOLD)
+    for k in range(4):
+        torch.testing.assert_close(whole[k], model.decode(z[k], TOLD))
+    assert model.log_likelihood(X, z, TOLD).shape == (4, 6)
+
+
+def test_a_model_with_conditions_is_the_elbo_of_torch_distributions():
+    model = told(beta=2.0)
+    terms = model.terms(X, TOLD, generator())
+    mu, logvar = model.encode(X, TOLD)
+    q = Normal(mu, (logvar / 2).exp())
+    z = q.mean + q.stddev * torch.randn(6, 3, generator=generator())
+    p = Bernoulli(logits=model.decode(z, TOLD))
+    close(terms["reconstruction"], -p.log_prob(X).sum(-1))
+    kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+    close(terms["kl"], kl, 1e-4)
+    close(terms["loss"], terms["reconstruction"] + 2 * terms["kl"])
+
+
+def test_options_say_which_conditions_there_are():
+    model = told(withhold=0.25)
+    assert (model.conditions, model.withhold) == ((3, 1), 0.25)
+    assert model.n_classes == 0
+    again = CVAE(**model.options)
+    assert again.withhold == 0.25
+    assert again.options == model.options
+    assert same(again.state_dict(), model.state_dict())
+    assert build("cvae", conditions=[3, 1]).conditions == (3, 1)
+    assert told().withhold == 0.5
+    for kind in KINDS:  # the others are told one label, or nothing
+        plain = build(kind)
+        assert (plain.conditions, plain.withhold) == ((), 0.0)
+    assert build("cvae").options["n_classes"] == 10
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("conditions", v) for v in (5, None, "ab", (0,), (10, 2.5), (3, "1"))]
+    + [("withhold", v) for v in (-0.1, 1.1, NAN, "0.5", None, True)],
+)
+def test_bad_options_of_conditions_are_refused(name, value):
+    with untouched_rng(), refused(f"{name}:"):
+        told(**{name: value}) if name == "withhold" else build(
+            "cvae", conditions=value
+        )
+
+
+@pytest.mark.parametrize(
+    "y, hint",
+    [
+        (None, "pass a float32 tensor (B, 2)"),
+        (5, "pass a float32 tensor (B, 2)"),
+        (TOLD.tolist(), "pass a float32 tensor (B, 2)"),
+        (Y, "stack the conditions"),
+        (TOLD.nan_to_num().long(), "stack the conditions"),
+        (TOLD[1:], "stack the conditions"),
+        (TOLD[:, :1], "stack the conditions"),
+        (TOLD[:, 0], "stack the conditions"),
+        (TOLD.nan_to_num(INF), "NaN stands for"),
+        (TOLD.nan_to_num(-INF), "NaN stands for"),
+        (TOLD + 1, "declare it as a number"),
+        (TOLD - 1, "declare it as a number"),
+        (TOLD + 0.5, "declare it as a number"),
+    ],
+    ids=str,
+)
+def test_bad_conditions_are_refused_and_say_what_to_do(y, hint):
+    model, z = told(), torch.zeros(6, 3)
+    for method in (model.encode, model.terms, model.loss, model.code):
+        with refused("y:") as caught:
+            method(X, y)
+        assert hint in str(caught.value)
+    for method in (model.decode, model.draw):
+        with refused("y:"):
+            method(z, y)
+
+
+def test_a_number_may_be_any_and_all_may_be_withheld():
+    model = told()
+    for value in (-7.3, 0.0, 30.0, NAN):
+        y = torch.tensor([[NAN, value]]).expand(6, -1)
+        assert model.loss(X, y).isfinite().all()
+    for n in (1, 0):
+        assert model.loss(X[:n], TOLD[:n]).shape == (n,)
+
+
+# --- bad input
+
 BAD_ROWS = {
     "one row without a batch": X[0],
     "too narrow": X[:, :-1],

@@ -29,6 +29,61 @@ def test_a_claim_that_does_not_hold_fails_with_what_was_measured(capsys):
     assert not capsys.readouterr().out
 
 
+def test_what_a_claim_measured_is_kept_until_the_next_set_up(capsys):
+    notebook.setup()
+    notebook.claim("The sky is up.", 3 > 2, height=3.14159, x=torch.ones(2))
+    with pytest.raises(AssertionError):
+        notebook.claim("It is down.", 3 < 2, height=3)
+    assert notebook.measurements == [
+        {
+            "sentence": "The sky is up.",
+            "measured": {"height": "3.14", "x": "[1.00, 1.00]"},
+        }
+    ]
+    notebook.setup()
+    assert notebook.measurements == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, "7"),
+        (12345, "12,345"),
+        (True, "True"),
+        (0.0, "0"),
+        (-99.64, "-99.6"),
+        (1234.5, "1,234"),
+        (0.0012345, "0.00123"),
+        (1.2345e-8, "1.23e-08"),
+        (float("nan"), "nan"),
+        (torch.tensor(2.5), "2.50"),
+        (torch.tensor([True, False]).numpy(), "[True, False]"),
+        (torch.eye(2), "[[1.00, 0], [0, 1.00]]"),
+        (torch.arange(300.0).view(100, 3), "100 x 3 values from 0 to 299"),
+        ({(2, "test"): {"kl": 6.0}}, "{2, test: {kl: 6.00}}"),
+        ("text", "text"),
+    ],
+    ids=str,
+)
+def test_a_value_is_shown_with_three_digits(value, expected):
+    assert notebook.brief(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1 / 3] * 100,
+        {f"name {i}": i / 7 for i in range(50)},
+        {"a": {"b": {"c": list(range(99))}}},
+        "long " * 100,
+    ],
+)
+def test_a_long_value_is_cut_short(value):
+    text = notebook.brief(value)
+    assert len(text) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" in text
+
+
 def test_text_shows_numbers_and_its_plain_form_does_not(shown):
     notebook.say("The ELBO\n    is {elbo:.1f} nats.", elbo=-99.64)
     assert shown[0]["text/markdown"] == "The ELBO\n    is -99.6 nats."

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import close, untouched_rng
+from conftest import close, refused, untouched_rng
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minivae import objective
@@ -148,3 +148,80 @@ def test_bound_grows_with_the_samples_up_to_the_evidence():
     assert (means[0] < means[1]).all()
     assert (means[1] < means[2]).all()
     assert ((EVIDENCE - means[2]) < 0.05 * (EVIDENCE - means[0])).all()
+
+
+# --- the beta of a loss that averages here and sums there
+
+X2, LOGITS = (normal(6, 9, seed=s) for s in (3, 4))
+BINARY = (X2 > 0).double()
+Q = [(normal(6, 4, seed=s), normal(6, 4, seed=s + 9)) for s in (5, 6)]
+
+
+def user_loss(error, pixels, latents, weight, model):
+    """A loss as public code writes it, of model 0 or 1, (6,)."""
+    mean = LOGITS + model
+    if error == "bernoulli":
+        rows = -Bernoulli(logits=mean).log_prob(BINARY)
+    else:
+        rows = (X2 - mean) ** 2 * (0.5 if error == "half squared" else 1)
+    mu, logvar = Q[model]
+    q = Normal(mu, (logvar / 2).exp())
+    kl = kl_divergence(q, Normal(0.0, 1.0))
+    return getattr(rows, pixels)(1) + weight * getattr(kl, latents)(1)
+
+
+def elbo_loss(found, model):
+    """-log p + beta KL with the beta and sigma that were found, (6,)."""
+    mean, (mu, logvar) = LOGITS + model, Q[model]
+    if "sigma" in found:
+        p = Normal(mean, found["sigma"]).log_prob(X2)
+    else:
+        p = Bernoulli(logits=mean).log_prob(BINARY)
+    q = Normal(mu, (logvar / 2).exp())
+    kl = kl_divergence(q, Normal(0.0, 1.0)).sum(1)
+    return -p.sum(1) + found["beta"] * kl
+
+
+@pytest.mark.parametrize("error", ["bernoulli", "squared", "half squared"])
+@pytest.mark.parametrize("pixels", ["sum", "mean"])
+@pytest.mark.parametrize("latents", ["sum", "mean"])
+@pytest.mark.parametrize("weight", [1.0, 0.05])
+@pytest.mark.parametrize("sigma", [None, 0.4])
+def test_scaled_losses_are_the_elbo_of_the_effective_beta(
+    error, pixels, latents, weight, sigma
+):
+    options = error, pixels, latents, weight
+    found = objective.effective_beta(*options, 9, 4, sigma)
+    gaps = [
+        found["scale"] * user_loss(*options, model) - elbo_loss(found, model)
+        for model in (0, 1)
+    ]
+    # what is left depends neither on the digit nor on the model
+    torch.testing.assert_close(gaps[0], gaps[1], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gaps[0], gaps[0][:1].expand(6))
+    if error == "bernoulli":
+        assert found.keys() == {"beta", "scale"}
+        assert gaps[0].abs().max() < 1e-9
+    elif sigma is None:
+        close(found["beta"], 1.0)
+    else:
+        close(found["sigma"], sigma)
+
+
+def test_popular_recipes_have_these_betas():
+    found = objective.effective_beta("bernoulli", "mean", "sum")
+    close(found["beta"], 784.0)
+    found = objective.effective_beta("squared")
+    close(found["sigma"], 0.5**0.5)  # sum of squares: a variance of a half
+    found = objective.effective_beta("squared", "mean")
+    close(found["sigma"], 392**0.5)  # nothing but noise
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("error", "l1"), ("pixels", "max"), ("latents", None), ("error", None)]
+    + [(n, v) for n in ("weight", "sigma") for v in (0, -1.0, math.inf)],
+)
+def test_a_loss_that_is_not_known_is_refused(name, value):
+    with refused(f"{name}:", ValueError):
+        objective.effective_beta(**{"error": "squared", name: value})

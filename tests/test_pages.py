@@ -2,20 +2,33 @@
 
 import ast
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import nbformat
+import prose
 import pytest
 import yaml
 
+import minivae
+
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
-spec = importlib.util.spec_from_file_location(
-    "refresh", BOOK / "_ext" / "refresh.py"
-)
-refresh = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(refresh)
+
+
+def extension(name):
+    """A module of book/_ext, which is no package."""
+    spec = importlib.util.spec_from_file_location(
+        name, BOOK / "_ext" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+refresh, appendices = extension("refresh"), extension("appendices")
+glossary_links = extension("glossary_links")
 
 # every tag that a cell may carry, and why
 TAGS = {
@@ -103,7 +116,7 @@ def test_stored_outputs_belong_to_the_present_code(path):
         for name, value in present["modules"].items()
         if value != stored["modules"][name]
     ]
-    assert present == stored, (
+    assert present == {k: stored[k] for k in present}, (
         f"changed since the outputs were made: {changed or 'its cells'}; run "
         f"make refresh CHAPTER={path.stem}"
     )
@@ -177,6 +190,263 @@ def test_every_claim_is_stored_as_it_is_made(path):
             assert names, ast.unparse(call)
         n_claims += len(calls)
     assert n_claims >= 4
+
+
+@chapter
+def test_what_each_claim_measured_is_stored(path):
+    notebook = nbformat.read(path, as_version=4)
+    found = list(appendices.claims_of(notebook))
+    stored = notebook.metadata["minivae"].get("claims", [])
+    assert [c["sentence"] for c in stored] == [c["sentence"] for c in found], (
+        f"run make refresh CHAPTER={path.stem}"
+    )
+    for one in stored:
+        assert one["measured"], one["sentence"]
+        for value in one["measured"].values():
+            assert isinstance(value, str)
+            assert 0 < len(value) <= 90
+
+
+def test_a_chapter_is_stored_with_its_claims_and_twice_the_same(tmp_path):
+    pytest.importorskip("ipykernel")
+    source = (
+        "from minivae.notebook import claim, setup\nsetup()\n"
+        "claim('Two is more.', 2 > 1, two=2.0, names=['a'])"
+    )
+    cell = nbformat.v4.new_code_cell(source)
+    path = tmp_path / "00_try.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    stored = []
+    for _ in range(2):
+        run = refresh.refresh(path)
+        stored.append(path.read_bytes())
+    assert stored[0] == stored[1]
+    assert run["trained"] == 0
+    assert run["seconds"] > 0
+    notebook = nbformat.read(path, as_version=4)
+    assert len(notebook.cells) == 1
+    assert notebook.cells[0].outputs[0].text == "\u2714 Two is more.\n"
+    assert notebook.metadata["minivae"]["claims"] == [
+        {
+            "sentence": "Two is more.",
+            "measured": {"two": "2.00", "names": "[a]"},
+        }
+    ]
+
+
+def test_generated_appendices_are_up_to_date():
+    for path, text in appendices.pages().items():
+        stale = path.read_text(encoding="utf-8") != text
+        assert not stale, f"{path.name} is out of date: run make appendices"
+
+
+def test_every_run_is_noted_without_the_machine():
+    runs = json.loads(refresh.RUNS.read_text())
+    assert list(runs) == [path.stem for path in refresh.chapters()]
+    known = {"python", "threads", "seconds", "trained", *refresh.PACKAGES}
+    for run in runs.values():
+        assert run.keys() == known
+        assert run["seconds"] > 0
+
+
+CELLS = [
+    ("markdown", "# 7. A title"),
+    ("markdown", "## Text\n\n```\n# no heading\n```\n\n## The $x$, a *map*"),
+    ("claim", "claim(\n    'One ' 'claim.',\n    all(\n        x < 0.5\n"
+              "        for x in xs\n    ),\n    xs=xs,\n)"),
+    ("markdown", "## Text"),
+    ("claim", "claim('Two.', y > 1, y=y)"),
+]  # fmt: skip
+
+
+def test_the_list_of_claims_has_condition_place_and_values():
+    notebook = nbformat.v4.new_notebook()
+    for kind, source in CELLS:
+        if kind == "markdown":
+            cell = nbformat.v4.new_markdown_cell(source)
+        else:
+            cell = nbformat.v4.new_code_cell(source)
+            cell.metadata["tags"] = [kind]
+        notebook.cells.append(cell)
+    measured = [{"sentence": "Two.", "measured": {"y": "3"}}]
+    notebook.metadata["minivae"] = {"claims": measured}
+    one, two = appendices.claims_of(notebook)
+    assert one == {
+        "sentence": "One claim.",
+        "condition": "all(x < 0.5 for x in xs)",
+        "measured": {},
+        "heading": "The $x$, a *map*",
+        "anchor": "the--a-map",
+    }
+    assert two["measured"] == {"y": "3"}
+    assert two["anchor"] == "text-1"
+
+
+def test_docstrings_become_readable_markdown():
+    text = (
+        "KL of *q*, |x|.\n\nSource.\n\nArgs:\n    mu, logvar: two,\n"
+        '        (B, L).\n    kind: "sum" or `None`.\n\n'
+        "Returns:\n    Nats, [0, 1]."
+    )
+    assert appendices.docstring(text).split("\n") == [
+        r"KL of \*q\*, \|x\|.",
+        "",
+        "Source.",
+        "",
+        "*Args:*",
+        "",
+        "- `mu`, `logvar`: two, (B, L).",
+        '- `kind`: `"sum"` or `None`.',
+        "",
+        r"*Returns:* Nats, \[0, 1\].",
+    ]
+    source = "def f(self, a: int, *b: str, c: 'X' = \"d\", **e) -> int: ..."
+    node = ast.parse(source).body[0]
+    line = appendices.signature("f", node, source)
+    assert line == 'f(a: int, *b: str, c: X = "d", **e) -> int'
+
+
+def test_the_reference_has_every_public_name():
+    text = (BOOK / "appendix" / "api.md").read_text()
+    overview = (BOOK / "appendix" / "package.md").read_text()
+    for name in minivae.__all__:
+        module = getattr(minivae, name).__module__.split(".")[1]
+        label = appendices.target(module, name)
+        assert f"({label})=" in text
+        assert f"(#{label})" in overview
+
+
+ENTRIES = {
+    "VAE": "vae",
+    "variational autoencoder": "vae",
+    "autoencoder": "ae",
+    "code": "code",
+    "Jensen's inequality": "jensen",
+    "nat": "nat",
+    "rate": "rate",
+}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["A variational autoencoder. The VAE"], ["variational autoencoder"]),
+        (["Autoencoders, an autoencoder"], ["Autoencoders"]),
+        (["two nats", " and a nat"], ["nats"]),
+        (["by Jensen\N{RIGHT SINGLE QUOTATION MARK}s inequality"], ["Jensen"]),
+        (["In code, the code of the package; a code cell"], []),
+        (["what a code says"], ["code"]),
+        (["The learning rate; the rate of errors"], []),
+        (["the rate falls"], ["rate"]),
+        (["CVAE, VAE-like, nature, code-free"], []),
+    ],
+)
+def test_the_first_use_of_a_term_is_found(pieces, expected):
+    finder = glossary_links.Finder(ENTRIES)
+    found = [list(finder.split(piece)) for piece in pieces]
+    for piece, parts in zip(pieces, found):
+        assert "".join(text for text, _ in parts) == piece
+    linked = [text for parts in found for text, entry in parts if entry]
+    assert len(linked) == len(expected)
+    for text, start in zip(linked, expected):
+        assert text.startswith(start)
+
+
+@chapter
+def test_numbers_in_prose_are_computed(path):
+    code = "\n".join(c.source for c in cells(path))
+    texts = [c.source for c in cells(path, "markdown")]
+    derived = prose.derived_in("\n".join(texts))
+    for cell in cells(path):
+        texts += [
+            # what say fills in is computed; the rest is prose like any other
+            re.sub(r"\{[^{}]*\}", "field", ast.literal_eval(call.args[0]))
+            for call in ast.walk(ast.parse(cell.source))
+            if isinstance(call, ast.Call)
+            and getattr(call.func, "id", "") == "say"
+        ]
+    for text in texts:
+        assert prose.bare_numbers(text, code, derived) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "intro",
+        "appendix/notation",
+        "appendix/glossary",
+        "appendix/gaussian_integrals",
+    ],
+)
+def test_numbers_on_other_pages_have_a_reason(name):
+    text = (BOOK / f"{name}.md").read_text(encoding="utf-8")
+    assert prose.bare_numbers(text) == []
+
+
+SETS = "VAE(n_latent=20); n = 2_000; epochs = 7; limit = 0.25; turn(15)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# 5. A map\n\nas chapter 2, chapters 9 to 13 and exercise 4 say",
+        "equation 8 of Burda, figure 3, part 2, appendix B",
+        "in 2014 {cite:p}`kingma2014`, by Kingma (2013)",
+        "1. **Title** (one star, 20 minutes). Draw it.",
+        "the VAE with 20 dimensions, on 2,000 new digits, 2000 of them",
+        "784 numbers, 28 by 28 pixels, 60,000 digits, ten classes",
+        "weighs the KL 784 times too much",
+        "from 0 to 1, mean 0 and variance 1",
+        "tell a 4 from a 9; the threes; 4 beside 9, 3 beside 5 and 8",
+        "encode a slanted 3, decode it as a 5; many 5s; the label is 7",
+        "a 2-D code, the 10th",
+        "$784 \\ln 2 \\approx 543$ nats. Later: 543 nats are much.",
+        "$$\n7.3 + 2\n$$\n\nfor $K = 20$ and $\\mathcal{N}(0, 1)$",
+        "`fit(epochs=97)` and\n\n```python\nx = 123\n```\n",
+        "[text](https://example.org/123/456)",
+        "| 12.5 | 13.7 |",
+        "slanted by 15 degrees",
+        "gains about seven nats, three times",
+        "## Exercises\n\n1. Scale by 0.7 and train for 33 epochs.",
+        "```{note}\nThe label 5.\n```",
+    ],
+)
+def test_numbers_with_a_reason_pass(text):
+    assert prose.bare_numbers(text, SETS) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gains 7 nats",  # also set in the code, as a number of epochs
+        "and pays $784 \\ln 2$ nats, about 543",
+        "97 % of the fives",
+        "97% of the fives",
+        "it is 20 times larger",
+        "3x faster",
+        "takes 20 seconds",
+        "takes 7 s",
+        "the error falls to 12.5",
+        "the error falls to 6",
+        "it gains 6",
+        "uses 3 dimensions",
+        "with 6 active units",
+        "an ELBO of -99.6",
+        "$7$ nats",
+        "$\\approx 6.2$ nats",
+        "$\\mathrm{KL} \\approx 6.2$",
+        "$\\mathrm{KL} = 6.2$",
+        "1999 digits",
+        "95 per cent",
+        "## Exercises\n\n1. It gains 3 nats.",
+        "## Exercises\n\nText.\n\n## Further\n\nabout 33",
+        "```{note}\nAbout 33.\n```",
+        "```{figure} a.png\n:width: 420px\n\nAbout 33.\n```",
+        "**33** and *44*",
+    ],
+)
+def test_bare_numbers_are_refused(text):
+    assert prose.bare_numbers(text, SETS) != []
 
 
 @chapter

@@ -29,10 +29,14 @@ EDGES = {
     "train": CHECKS | {"data", "checkpoint", "models"},
     "evaluate": CHECKS | {"data", "models", "objective"},
     "latent": CHECKS | {"data", "models"},
+    "probes": CHECKS,
+    "toys": CHECKS | {"data", "models"},
+    "clinic": CHECKS | {"models", "objective"},
     "figures": CHECKS,
     "explorer": CHECKS | {"latent", "figures", "models"},
     "checks": CHECKS | {"objective", "evaluate"},
     "notebook": CHECKS,
+    "timing": CHECKS | {"data", "models", "train"},
 }
 # what the core may load from elsewhere, beside the standard library
 OTHERS = {
@@ -43,7 +47,11 @@ OTHERS = {
     "data": {"torch", "torchvision", "sklearn"},
     "train": {"torch", "tqdm"},
     "evaluate": {"torch", "tqdm"},
-    "latent": {"torch"},
+    "latent": {"torch", "sklearn"},
+    "probes": {"numpy", "torch", "sklearn"},
+    "toys": {"torch"},
+    "clinic": {"torch"},
+    "timing": {"torch"},
     "figures": {"numpy", "matplotlib"},
 }
 SOURCES = sorted((ROOT / "minivae").rglob("*.py"))
@@ -94,6 +102,23 @@ def test_modules_import_only_what_the_table_allows():
         if module in OTHERS:
             assert others <= OTHERS[module], module
         assert "book" not in others, module
+
+
+LATE = {"sklearn", "matplotlib", "torchvision", "ipywidgets", "IPython"}
+TOP = [file for file in SOURCES if file.parent.name == "minivae"]
+EARLY = {"figures": {"matplotlib"}, "notebook": {"IPython"}}
+
+
+@pytest.mark.parametrize("file", TOP, ids=lambda f: f.stem)
+def test_what_loads_slowly_is_loaded_late(file):
+    tree = ast.parse(file.read_text())
+    tree.body = [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
+    tops = {source.split(".")[0] for source, _ in imported(tree)}
+    assert tops & LATE <= EARLY.get(file.stem, set())
 
 
 def test_modules_import_in_no_circle():

@@ -21,8 +21,10 @@ from minivae import (
     checkpoint,
     fit,
     fit_once,
+    load_model,
     train,
 )
+from minivae.data import Table
 
 KINDS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 every = pytest.mark.parametrize("kind", KINDS)
@@ -135,6 +137,47 @@ def test_fit_leaves_the_polynomial_decay_average(monkeypatch, small, tmp_path):
         assert not torch.allclose(weight.double(), steps[-1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_the_kl_reaches_its_weight_step_by_step(monkeypatch, small, beta):
+    whole, trained = [], []
+    weighted = train.Run._weighted
+
+    def spy(run, terms):
+        whole.append({k: v.detach() for k, v in terms.items()})
+        trained.append(weighted(run, terms))
+        return trained[-1]
+
+    monkeypatch.setattr(train.Run, "_weighted", spy)
+    history = go(build(beta=beta), small, epochs=2, kl_warmup=5)
+    shares = [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0]  # Bowman et al. 2016
+    assert len(trained) == 8
+    for share, loss, parts in zip(shares, trained, whole):
+        expected = parts["reconstruction"] + share * beta * parts["kl"]
+        close(loss.detach(), expected, 1e-6)
+        assert loss.grad_fn is not None
+    # what is written down is the whole loss, and comparable
+    close(
+        history.loss,
+        torch.tensor(history.reconstruction) + beta * torch.tensor(history.kl),
+    )
+    close(history.loss[0], torch.cat([p["loss"] for p in whole[:4]]).mean())
+
+
+def test_warming_the_kl_up_changes_the_run_and_resumes(small, tmp_path):
+    plain, warmed, halves = build(), build(), build()
+    go(plain, small)
+    go(warmed, small, kl_warmup=6)
+    assert not same(plain.state_dict(), warmed.state_dict())
+    go(halves, small, tmp_path / "a.pt", epochs=1, kl_warmup=6)
+    again = spoil(build())
+    go(again, small, tmp_path / "a.pt", kl_warmup=6)
+    assert same(warmed.state_dict(), again.state_dict())
+    # an autoencoder has no KL to warm up
+    first, second = build("ae"), build("ae")
+    go(first, small, epochs=1), go(second, small, epochs=1, kl_warmup=6)
+    assert same(first.state_dict(), second.state_dict())
+
+
 def test_the_step_size_warms_up(monkeypatch, small):
     seen = spy_on_steps(monkeypatch)
     go(build(), small, epochs=2, lr=0.01)
@@ -214,6 +257,8 @@ def test_a_run_is_the_same_bits_twice_and_other_bits_by_seed(small):
         ("n", 200, 199, {}),
         ("split", "train", "test", {}),
         ("source", "builtin", "mnist", {}),
+        ("kl_warmup", 0, 7, {"kl_warmup": 7}),
+        ("digest", "", "", {}),
     ],
 )
 def test_other_settings_are_refused(
@@ -228,6 +273,8 @@ def test_other_settings_are_refused(
     if name == "hidden":
         model = build(hidden=(17,))
     digits = small[:199] if name == "n" else small
+    if name == "digest":  # as many digits, but others
+        digits = replace(small, images=small.images.flip(0))
     if name in ("split", "source"):
         digits = replace(small, **{name: theirs})
     kept = {k: v.clone() for k, v in model.state_dict().items()}
@@ -294,7 +341,8 @@ def test_the_diagnosis_says_where_it_happened(small):
         for value in (-1, 2.5, None, "3", True, 0)
         if (name, value) != ("seed", 0)
     ]
-    + [("lr", v) for v in (0, -1, float("nan"), float("inf"), "1", None)],
+    + [("lr", v) for v in (0, -1, float("nan"), float("inf"), "1", None)]
+    + [("kl_warmup", v) for v in (-1, 2.5, None, "3", True)],
 )
 def test_bad_options_are_refused(name, value):
     with refused(f"{name}:", ValueError):
@@ -356,11 +404,14 @@ def test_fit_once_trains_once_for_each_setting(
         (build(), small, replace(config, seed=1)),
         (build(beta=2), small, config),
         (build("cvae"), small, config),
+        (build(), replace(small, images=small.images.flip(0)), config),
+        (build(), replace(small, split="test"), config),
+        (build(), small, replace(config, kl_warmup=3)),
     ]
     for i, other in enumerate(others):
         fit_once(*other)
         assert len(list(tmp_path.iterdir())) == 2 + i
-    assert len(seen) == 4 + 2 + 4 + 4 + 4
+    assert len(seen) == 4 + 2 + 6 * 4
 
 
 def test_the_bar_shows_the_terms(small, capsys):
@@ -370,3 +421,146 @@ def test_the_bar_shows_the_terms(small, capsys):
     assert all(word in err for word in ("loss=", "kl=", "digits/s"))
     go(build(), small)
     assert capsys.readouterr().err == ""
+
+
+# --- conditions and tables
+
+
+def conditioned(digits):
+    """Digits that are told by class and by how much ink they have."""
+    ink = digits.images.float().mean((1, 2)) / 40
+    y = torch.stack([digits.labels.float(), ink], 1)
+    return replace(digits, conditions=y)
+
+
+def chosen(**options):
+    return build("cvae", conditions=(10, 1), **options)
+
+
+def recorded(model, digits, path=None, **options):
+    """The conditions that each step is told, in turn."""
+    seen, terms = [], model.terms
+
+    def spy(self, x, y=None, generator=None):
+        seen.append(y)
+        return terms(x, y, generator)
+
+    model.terms = MethodType(spy, model)
+    with untouched_rng():
+        go(model, digits, path, **options)
+    return seen
+
+
+def test_training_withholds_conditions_anew_in_each_epoch(small, tmp_path):
+    digits = conditioned(small)
+    steps = recorded(chosen(withhold=0.3), digits)
+    hidden = torch.cat(steps).isnan()
+    assert hidden.shape == (4 * 200, 2)
+    error = (0.3 * 0.7 / 800) ** 0.5
+    assert ((hidden.double().mean(0) - 0.3).abs() < 3.5 * error).all()
+    epochs = hidden.view(4, 200, 2)
+    assert len(epochs.flatten(1).unique(dim=0)) == 4
+    # the same in a second run, however often it is stopped
+    halves = recorded(
+        chosen(withhold=0.3), digits, tmp_path / "a.pt", epochs=2
+    )
+    halves += recorded(chosen(withhold=0.3), digits, tmp_path / "a.pt")
+    again = torch.cat(halves)
+    assert torch.equal(again.isnan(), hidden)
+    assert torch.equal(again.nan_to_num(), torch.cat(steps).nan_to_num())
+
+
+def test_nothing_is_withheld_from_those_who_do_not_ask(small):
+    assert (
+        not torch.cat(recorded(chosen(withhold=0.0), conditioned(small)))
+        .isnan()
+        .any()
+    )
+    (first, *_) = recorded(build("cvae"), small, epochs=1)
+    assert first.dtype == torch.int64
+
+
+def test_a_model_with_conditions_comes_back_as_it_was(small, tmp_path):
+    digits, path = conditioned(small), tmp_path / "a.pt"
+    whole, halves, again = chosen(), chosen(), spoil(chosen())
+    history = go(whole, digits, tmp_path / "whole.pt")
+    go(halves, digits, path, epochs=2)
+    resumed = go(again, digits, path)
+    assert same(vars(history), vars(resumed))
+    assert same(whole.state_dict(), again.state_dict())
+    loaded = load_model(path)
+    assert type(loaded) is CVAE
+    assert loaded.options == whole.options
+    x = digits.binarized().x(torch.arange(200))
+    y = digits.y.clone()
+    y[:50, 0] = y[25:75, 1] = float("nan")
+    noise = [torch.Generator().manual_seed(0) for _ in range(2)]
+    with torch.no_grad():
+        a, b = whole.terms(x, y, noise[0]), loaded.terms(x, y, noise[1])
+    assert same(a, b)
+
+
+def test_other_conditions_or_shares_are_another_run(small, tmp_path):
+    digits, path = conditioned(small), tmp_path / "a.pt"
+    go(chosen(), digits, path, epochs=1)
+    other = replace(digits, conditions=digits.conditions.flip(0))
+    for model, data in (
+        (chosen(), other),
+        (chosen(withhold=0.4), digits),
+        (build("cvae", conditions=(11, 1)), digits),
+    ):
+        with refused(path, CheckpointError):
+            go(model, data, path)
+
+
+def test_conditions_that_do_not_fit_the_model_are_refused(small):
+    digits = conditioned(small)
+    for model, data, hint in (
+        (chosen(), small, "stack the conditions"),
+        (build("cvae", conditions=(10,)), digits, "stack the conditions"),
+        (build("cvae", conditions=(9, 1)), digits, "class from 0 to 8"),
+        (build("cvae"), digits, "one label"),
+        (chosen(), Table(small.x(torch.arange(200))), "NaN where"),
+    ):
+        with refused("y:") as caught:
+            go(model, data)
+        assert hint in str(caught.value)
+        assert same(
+            model.state_dict(), type(model)(**model.options).state_dict()
+        )
+
+
+def points(n=300, n_dims=3):
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(n, 1, generator=draw)
+    noise = 0.1 * torch.randn(n, n_dims, generator=draw)
+    return Table(z * torch.tensor([2.0, -1.0, 0.0]) + noise)
+
+
+def test_a_table_trains_as_digits_do(tmp_path):
+    table, path = points(), tmp_path / "a.pt"
+    sizes = {"n_pixels": 3, "hidden": (), "n_latent": 1}
+    a, b = (build(likelihood="gaussian", **sizes) for _ in range(2))
+    history = go(a, table, epochs=20, lr=0.02)
+    go(b, table, path, epochs=10, lr=0.02)
+    go(spoil(b), table, path, epochs=20, lr=0.02)
+    assert same(a.state_dict(), b.state_dict())
+    # better than any normal distribution with one sigma and no code
+    variance = table.values.var(0).mean().item()
+    alone = 1.5 * math.log(2 * math.pi * math.e * variance)
+    assert history.loss[-1] < 0.8 * alone
+    with refused(path, CheckpointError):
+        go(b, points(299), path, epochs=20)
+    with refused("digits:"):
+        go(build(n_pixels=2, likelihood="gaussian"), table)
+
+
+@every
+def test_a_table_must_lie_in_the_range_of_the_model(kind):
+    labels = torch.arange(300) % 10
+    table = Table(points().values, labels)
+    model = build(kind, n_pixels=3)
+    with refused("values:"):
+        go(model, table)
+    unit = Table(points().values.sigmoid(), labels)
+    assert len(go(model, unit, epochs=1).loss) == 1

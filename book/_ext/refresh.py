@@ -5,7 +5,9 @@
 
 A stored figure must never be older than the code that drew it. So each
 chapter carries fingerprints of the modules of minivae that it loaded and of
-its own cells, and a test compares them with the present code.
+its own cells, and a test compares them with the present code. It also carries
+what its claims measured. What differs from run to run, such as seconds, goes
+to a file of its own. The appendices are made from both.
 """
 
 import ast
@@ -23,11 +25,26 @@ from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parents[1]
 COVER = BOOK / "_static" / "manifold.png"  # of the cell tagged "cover"
-PROBE = (
-    "import sys, json\n"
-    "print(json.dumps(sorted(m for m in sys.modules "
-    "if m.partition('.')[0] == 'minivae')))"
-)
+RUNS = BOOK / "appendix" / "runs.json"
+PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-learn")
+# asks the kernel of a chapter, when all its cells have run
+PROBE = f"""
+import json, platform, sys
+from importlib.metadata import version
+import torch
+
+modules = [m for m in sys.modules if m.partition(".")[0] == "minivae"]
+notebook = sys.modules.get("minivae.notebook")
+print(json.dumps(dict(
+    modules=sorted(modules),
+    claims=getattr(notebook, "measurements", []),
+    run=dict(
+        python=platform.python_version(),
+        **{{name: version(name) for name in {PACKAGES}}},
+        threads=torch.get_num_threads(),
+    ),
+)))
+"""
 
 
 def chapters() -> list[Path]:
@@ -88,25 +105,47 @@ def _lasting(
     return output
 
 
-def refresh(path: Path) -> float:
-    """Execute a chapter and store it; returns the seconds that it took."""
-    notebook = nbformat.read(path, as_version=4)
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict:
+    """Run all cells; returns what the probe found, and the seconds."""
     notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
-    start = time.perf_counter()
+    before, start = _trained(), time.perf_counter()
     NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
-        resources={"metadata": {"path": str(path.parent)}},
+        resources={"metadata": {"path": str(folder)}},
     ).execute()
     seconds = time.perf_counter() - start
-    modules = json.loads(notebook.cells.pop().outputs[0].text)
+    outputs = notebook.cells.pop().outputs
+    found = json.loads(
+        "".join(o.text for o in outputs if o.get("name") == "stdout")
+    )
+    found["run"]["seconds"] = round(seconds, 1)
+    found["run"]["trained"] = len(_trained() - before)
+    return found
+
+
+def _trained() -> set[Path]:
+    """The models that fit_once has kept."""
+    from minivae.data import cache_folder
+
+    folder = os.environ.get("MINIVAE_CACHE") or cache_folder() / "models"
+    return set(Path(folder).glob("*.pt"))
+
+
+def refresh(path: Path) -> dict:
+    """Execute a chapter and store it; returns seconds and versions."""
+    notebook = nbformat.read(path, as_version=4)
+    found = execute(notebook, path.parent)
     normalise(notebook)
     notebook.metadata["minivae"] = {
         "cells": cells_fingerprint(notebook),
-        "modules": {name: module_fingerprint(name) for name in modules},
+        "claims": found["claims"],
+        "modules": {
+            name: module_fingerprint(name) for name in found["modules"]
+        },
     }
     nbformat.validate(notebook)
     for cell in notebook.cells:
@@ -116,7 +155,15 @@ def refresh(path: Path) -> float:
     part = path.with_suffix(".part")
     nbformat.write(notebook, part)
     os.replace(part, path)
-    return seconds
+    return found["run"]
+
+
+def note_run(name: str, run: dict) -> None:
+    """Keep how a chapter was run, for the appendix."""
+    runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
+    there = {path.stem for path in chapters()}
+    runs = {k: v for k, v in runs.items() if k in there} | {name: run}
+    RUNS.write_text(json.dumps(runs, indent=2, sort_keys=True) + "\n")
 
 
 def main(names: list[str]) -> None:
@@ -136,7 +183,12 @@ def main(names: list[str]) -> None:
     for name in names or known:
         path = known[Path(name).stem]
         print(f"{path.name} ...", end=" ", flush=True)
-        print(f"{refresh(path):.0f} s", flush=True)
+        run = refresh(path)
+        note_run(path.stem, run)
+        print(f"{run['seconds']:.0f} s", flush=True)
+    import appendices  # of this folder
+
+    appendices.main()
 
 
 if __name__ == "__main__":

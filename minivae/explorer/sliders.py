@@ -24,6 +24,12 @@ class Sliders(widgets.VBox):
     """
 
     def __init__(self, model: Autoencoder, limit: float = 3.0) -> None:
+        if model.conditions:
+            raise ValueError(
+                f"model: expected one label or none to choose from, got a "
+                f"{type(model).__name__} with conditions {model.conditions}; "
+                "draw it with latent.sample_digits"
+            )
         self.model, self.limit = model, limit
         self.z = [
             widgets.FloatSlider(

@@ -1,0 +1,516 @@
+"""Write the appendices that are made from notebooks, runs and docstrings.
+
+    python book/_ext/appendices.py        # or: make appendices
+
+Nothing is imported from the package: its source is read by ast, so that the
+pages need no torch. A test compares each page with what this file gives.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+BOOK = Path(__file__).resolve().parents[1]
+APPENDIX = BOOK / "appendix"
+PACKAGE = BOOK.parent / "minivae"
+DO_NOT_EDIT = (
+    "% Written by book/_ext/appendices.py (make appendices): do not edit.\n\n"
+)
+
+
+def pages() -> dict[Path, str]:
+    """Path of each generated page -> its text."""
+    modules = read_package()
+    texts = {
+        "claims": claims_page(),
+        "versions": versions_page(),
+        "package": package_page(modules),
+        "api": api_page(modules),
+    }
+    return {
+        APPENDIX / f"{name}.md": DO_NOT_EDIT + text
+        for name, text in texts.items()
+    }
+
+
+def main() -> None:
+    """Write all pages."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+# --- chapters ---------------------------------------------------------------
+
+
+def chapters() -> list[Path]:
+    """All chapters in reading order."""
+    return sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+
+
+def headings(text: str) -> Iterator[str]:
+    """Headings of three levels in Markdown, without those in code."""
+    text = re.sub(r"^(```+|~~~+).*?^\1", "", text, flags=re.M | re.S)
+    for match in re.finditer(r"^#{1,3} +(.+?) *#*$", text, re.M):
+        yield match[1]
+
+
+def anchor(heading: str, taken: set[str]) -> str:
+    """The anchor that MyST gives a heading (as GitHub does)."""
+    text = re.sub(r"(?<!\\)\$[^$]*\$", "", heading)  # math leaves no trace
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"\{[\w:]+\}`[^`]*`", "", text)
+    slug = re.sub(r"[^\w\- ]", "", text.lower().replace(" ", "-"))
+    i = 1
+    while slug in taken:
+        slug, i = f"{slug}-{i}", i + 1
+    taken.add(slug)
+    return slug
+
+
+def claim_calls(code: str) -> Iterator[tuple[str, str]]:
+    """Sentence and condition of each claim in a cell, in order."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "claim"
+    ]
+    for call in sorted(calls, key=lambda c: c.lineno):
+        condition = ast.get_source_segment(code, call.args[1])
+        condition = " ".join(condition.split())
+        # no spaces where the line was broken
+        condition = re.sub(r"([(\[{]) ", r"\1", condition)
+        condition = re.sub(r",? ([)\]}])", r"\1", condition)
+        yield ast.literal_eval(call.args[0]), condition
+
+
+def claims_of(notebook: nbformat.NotebookNode) -> Iterator[dict]:
+    """Each claim: sentence, condition, measured, heading, anchor."""
+    stored = {
+        c["sentence"]: c["measured"]
+        for c in notebook.metadata.get("minivae", {}).get("claims", ())
+    }
+    taken: set[str] = set()
+    place = ("", "")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for heading in headings(cell.source):
+                place = (heading, anchor(heading, taken))
+        elif "claim" in cell.metadata.get("tags", ()):
+            for sentence, condition in claim_calls(cell.source):
+                yield {
+                    "sentence": sentence,
+                    "condition": condition,
+                    "measured": stored.get(sentence, {}),
+                    "heading": place[0],
+                    "anchor": place[1],
+                }
+
+
+def code(text: str) -> str:
+    """Text as inline code, whatever it holds."""
+    ticks = "``" if "`" in text else "`"
+    pad = " " if "`" in text else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}"
+
+
+def claims_page() -> str:
+    """Every claim of the book with its values and a link."""
+    parts, total, n_chapters = [], 0, 0
+    for path in chapters():
+        notebook = nbformat.read(path, as_version=4)
+        lines = []
+        for n, c in enumerate(claims_of(notebook), 1):
+            link = f"../{path.name}#{c['anchor']}"
+            measured = ", ".join(
+                code(f"{name} = {value}")
+                for name, value in c["measured"].items()
+            )
+            pad = " " * len(f"{n}. ")
+            lines.append(
+                f"{n}. **{escape(c['sentence'])}**\n\n"
+                f"{pad}Measured: {measured or 'not stored yet'}.\\\n"
+                f"{pad}Holds if: {code(c['condition'])}.\\\n"
+                f"{pad}Where: [{c['heading']}]({link}).\n"
+            )
+        if lines:
+            title = next(headings(notebook.cells[0].source))
+            parts.append(f"## {title}\n\n" + "\n".join(lines))
+            total, n_chapters = total + len(lines), n_chapters + 1
+    return f"""# What this book claims
+
+A claim is a sentence that code checks. This book makes {total} of them in
+{n_chapters} chapters. The tests run each one twice, on MNIST and on the
+built-in digits, and fail if it does not hold.
+
+Below each sentence stands what was measured on MNIST when the chapter was
+last stored, in the run that [Versions and run times](versions.md) describes,
+and the condition with its tolerance, as it stands in the code. Names in a
+condition are variables of the chapter. Long values are cut short, numbers
+have about three digits.
+
+""" + "\n".join(parts)
+
+
+SOFTWARE = (
+    "python",
+    "torch",
+    "torchvision",
+    "numpy",
+    "matplotlib",
+    "scikit-learn",
+)
+
+
+def versions_page() -> str:
+    """Versions and seconds, from what the last refresh noted."""
+    file = APPENDIX / "runs.json"
+    runs = json.loads(file.read_text()) if file.exists() else {}
+    titles = {
+        path.stem: next(
+            headings(nbformat.read(path, as_version=4).cells[0].source)
+        )
+        for path in chapters()
+    }
+    runs = {name: runs[name] for name in titles if name in runs}
+    software = "".join(
+        f"| {name} | {', '.join(sorted({r[name] for r in runs.values()}))} |\n"
+        for name in SOFTWARE
+    )
+    times = "".join(
+        f"| [{titles[name]}](../{name}.ipynb) | {run['seconds']:.0f} "
+        f"| {run['trained']} | {run['threads']} |\n"
+        for name, run in runs.items()
+    )
+    total = sum(run["seconds"] for run in runs.values())
+    trained = sum(run["trained"] for run in runs.values())
+    return f"""# Versions and run times
+
+The outputs that these pages show were made on MNIST with the versions below.
+Where a row has more than one, chapters were stored at different times.
+
+| Software | Version |
+| --- | --- |
+{software}
+The seconds are those of one run of each chapter on a CPU, from the start of
+its kernel to its last cell. A model that was trained before with the same
+code, options and data comes from the cache, whether an earlier chapter has
+trained it or an earlier run of the same one. So the table also says how many
+models each run had to train. A chapter that has to train more of them takes
+longer.
+
+| Chapter | Seconds | Models trained | Threads |
+| --- | --: | --: | --: |
+{times}| all together | {total:.0f} | {trained} | |
+"""
+
+
+# --- package ----------------------------------------------------------------
+
+# a module that is not named comes last
+ORDER = (
+    "objective",
+    "data",
+    "models",
+    "train",
+    "checkpoint",
+    "evaluate",
+    "latent",
+    "probes",
+    "toys",
+    "clinic",
+    "timing",
+    "figures",
+    "explorer",
+    "notebook",
+)
+LAST = ("validate", "__main__")
+# step, (module, name), what comes out
+FLOW = (
+    (
+        "read",
+        ("data", "load_digits"),
+        "`Digits` with images (N, 28, 28) uint8 and labels (N,) int64; any "
+        "other rows of numbers make a `Table`",
+    ),
+    (
+        "batch",
+        ("data", "batches"),
+        "x (B, D) in {0, 1} or grey in [0, 1], y (B,) or (B, C)",
+    ),
+    ("encode", ("models", "VAE"), "mu, logvar (B, L) of q(z|x)"),
+    ("draw a code", ("objective", "reparameterize"), "z (B, L)"),
+    ("decode", ("models", "VAE"), "logits (B, D)"),
+    (
+        "log p(x|z)",
+        ("objective", "bernoulli_log_likelihood"),
+        "nats (B,), one value for each digit of the batch",
+    ),
+    ("KL", ("objective", "gaussian_kl"), "nats (B,)"),
+    (
+        "train",
+        ("train", "fit"),
+        "mean over the batch, one step of Adam; a history and a checkpoint",
+    ),
+    (
+        "score",
+        ("evaluate", "evaluate"),
+        "sum over the set, divided once: nats per digit",
+    ),
+    (
+        "draw",
+        ("latent", "sample_digits"),
+        "images (n, 28, 28) in [0, 1], from codes of the prior",
+    ),
+    ("show", ("figures", "image_grid"), "one finished figure"),
+)
+
+
+def public(body: list[ast.stmt]) -> dict[str, ast.stmt]:
+    """Functions and classes that do not begin with an underscore."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    return {
+        node.name: node
+        for node in body
+        if isinstance(node, kinds) and not node.name.startswith("_")
+    }
+
+
+def read_package() -> dict[str, dict]:
+    """Module -> its docstring, public names, source and imports of ours."""
+    found: dict[str, dict] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name, *rest = file.relative_to(PACKAGE).with_suffix("").parts
+        if name == "__init__":
+            continue
+        source = file.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        module = found.setdefault(
+            name, {"doc": "", "names": {}, "source": {}, "uses": set()}
+        )
+        if not rest or rest == ["__init__"]:
+            module["doc"] = ast.get_docstring(tree) or ""
+        names = public(tree.body)
+        module["names"] |= names
+        module["source"] |= dict.fromkeys(names, source)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            top, _, inner = node.module.partition(".")
+            if top == "minivae":
+                inner = [inner] if inner else [a.name for a in node.names]
+                module["uses"] |= {i.split(".")[0] for i in inner}
+    ours = found.keys()
+    for name, module in found.items():
+        module["uses"] = sorted((module["uses"] & ours) - {name})
+    rank = {name: i for i, name in enumerate(ORDER)}
+    rank |= {name: 1000 + i for i, name in enumerate(LAST)}
+    return dict(sorted(found.items(), key=lambda x: (rank.get(x[0], 500), x)))
+
+
+def target(module: str, name: str = "") -> str:
+    """The label of a module or a name on the page of the reference."""
+    # labels know no capitals, and Sliders and sliders are two names
+    kind = "class-" if name[:1].isupper() else ""
+    return f"api-{module}-{kind}{name}" if name else f"api-{module}"
+
+
+def first_line(doc: str) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+def package_page(modules: dict[str, dict]) -> str:
+    """Data flow, and one line for each module and public name."""
+    rows = ""
+    for step, (module, name), out in FLOW:
+        if name not in modules[module]["names"]:
+            raise KeyError(f"FLOW: minivae.{module} has no {name}")
+        link = f"[`{module}.{name}`](#{target(module, name)})"
+        rows += f"1. **{escape(step)}** with {link}: {escape(out)}.\n"
+    parts = []
+    for name, module in modules.items():
+        uses = (
+            ", ".join(f"`{u}`" for u in module["uses"])
+            or "no other module of ours"
+        )
+        lines = [
+            f"- [`{n}`](#{target(name, n)}): "
+            f"{escape(first_line(ast.get_docstring(node) or ''))}\n"
+            for n, node in module["names"].items()
+        ]
+        parts.append(
+            f"## {name}\n\n{escape(first_line(module['doc']))} "
+            f"Imports: {uses}.\n\n{''.join(lines)}"
+        )
+    return f"""# The package on one page
+
+The models, losses and loops of the book are one small package, `minivae`.
+This page has the way of the data through it and one line for each public
+name. The lines are the first lines of the docstrings, which the
+[API reference](api.md) shows in full. The data go through these steps:
+
+{rows}
+B is the size of a batch, D the numbers in a row of $x$ (784 pixels), L the
+latent dimensions, C the conditions and N the size of a data set. The three
+models have one interface: `encode`, `decode`, `terms`, `loss`, `code`,
+`draw`. Training, evaluation and figures never ask which one they hold.
+
+""" + "\n".join(parts)
+
+
+# --- API reference ----------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Plain text as Markdown that shows the same text.
+
+    What stands in backticks stays code, and so become words in double
+    quotes, since these are names of entries.
+    """
+    text = re.sub(r'(?<![=`\w])("[a-z_-]+")', r"`\1`", text)
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(
+        part if i % 2 else re.sub(r"([\\*_\[\]{}<>$|#~^])", r"\\\1", part)
+        for i, part in enumerate(parts)
+    )
+
+
+def signature(name: str, node: ast.stmt, source: str) -> str:
+    """Name, arguments and result, in lines of at most 72 characters."""
+    result = f" -> {_written(node.returns, source)}" if node.returns else ""
+    if any(ast.unparse(d) == "property" for d in node.decorator_list):
+        return name + result
+    arguments = list(_arguments(node.args, source))
+    line = f"{name}({', '.join(arguments)}){result}"
+    if len(line) <= 72:
+        return line
+    lines = "".join(f"    {a},\n" for a in arguments)
+    return f"{name}(\n{lines}){result}"
+
+
+def _written(node: ast.expr, source: str) -> str:
+    """As it stands in the source, but a type without its quotes."""
+    return ast.get_source_segment(source, node).strip("\"'")
+
+
+def _arguments(args: ast.arguments, source: str) -> Iterator[str]:
+    """The arguments one by one, without self."""
+    missing = [None] * (len(args.args) - len(args.defaults))
+    pairs = list(zip(args.args, missing + args.defaults))
+    if pairs and pairs[0][0].arg in ("self", "cls"):
+        del pairs[0]
+    for arg, default in pairs:
+        yield _argument(arg, default, source)
+    if args.vararg:
+        yield f"*{_argument(args.vararg, None, source)}"
+    elif args.kwonlyargs:
+        yield "*"
+    for arg, default in zip(args.kwonlyargs, args.kw_defaults):
+        yield _argument(arg, default, source)
+    if args.kwarg:
+        yield f"**{_argument(args.kwarg, None, source)}"
+
+
+def _argument(arg: ast.arg, default: ast.expr | None, source: str) -> str:
+    text = arg.arg
+    if arg.annotation:
+        text += f": {_written(arg.annotation, source)}"
+    if default is not None:
+        equals = " = " if arg.annotation else "="
+        text += equals + ast.get_source_segment(source, default)
+    return text
+
+
+SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.M)
+
+
+def docstring(text: str) -> str:
+    """A docstring as Markdown: paragraphs, then a list for each section."""
+    body, *sections = SECTION.split(text)
+    parts = [
+        escape(" ".join(paragraph.split()))
+        for paragraph in re.split(r"\n\s*\n", body.strip())
+    ]
+    for title, content in zip(sections[::2], sections[1::2]):
+        content = content.strip("\n")
+        # a section may be followed by text that belongs to none
+        lines = content.splitlines()
+        n = next(
+            (i for i, x in enumerate(lines) if x and not x.startswith(" ")),
+            len(lines),
+        )
+        content, rest = "\n".join(lines[:n]), " ".join(lines[n:])
+        if title in ("Returns", "Yields"):
+            parts.append(f"*{title}:* {escape(' '.join(content.split()))}")
+        else:
+            items = re.split(r"^ {4}(?! )", content, flags=re.M)[1:]
+            parts.append(
+                f"*{title}:*\n\n" + "\n".join(map(_item, items)).rstrip()
+            )
+        if rest.strip():
+            parts.append(escape(" ".join(rest.split())))
+    return "\n\n".join(parts)
+
+
+def _item(text: str) -> str:
+    names, colon, meaning = " ".join(text.split()).partition(": ")
+    if not colon:
+        return f"- {escape(names)}"
+    # a name may have a remark in brackets or be followed by an ellipsis
+    shown = re.sub(r"\b[A-Za-z_]\w*\b", r"`\g<0>`", names)
+    return f"- {shown}: {escape(meaning)}"
+
+
+def api_page(modules: dict[str, dict]) -> str:
+    """Signature and docstring of every public name."""
+    parts = []
+    for name, module in modules.items():
+        parts.append(
+            f"({target(name)})=\n## minivae.{name}\n\n"
+            f"{docstring(module['doc'])}\n"
+        )
+        for n, node in module["names"].items():
+            parts.append(f"({target(name, n)})=\n### {escape(n)}\n")
+            parts += _entry(n, node, module["source"][n])
+    return (
+        "# API reference\n\nSignatures and docstrings of all public names, "
+        "module by module. For an overview see "
+        "[The package on one page](package.md). B, L, K, N, D and C are "
+        "sizes as in [Notation](notation.md).\n\n" + "\n".join(parts)
+    )
+
+
+def _entry(name: str, node: ast.stmt, source: str) -> Iterator[str]:
+    doc = ast.get_docstring(node) or ""
+    if isinstance(node, ast.FunctionDef):
+        line = signature(name, node, source)
+        yield f"```python\n{line}\n```\n\n{docstring(doc)}\n"
+        return
+    bases = ", ".join(ast.unparse(b) for b in node.bases)
+    head = f"class {name}({bases})" if bases else f"class {name}"
+    init = [n for n in node.body if getattr(n, "name", "") == "__init__"]
+    fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
+    lines = source.splitlines()
+    if init:
+        head += f"\n\n{signature(name, init[0], source)}".replace(
+            " -> None", ""
+        )
+    elif fields and node.decorator_list:
+        # a dataclass: its fields with their comments
+        head += ":\n" + "\n".join(
+            line for f in fields for line in lines[f.lineno - 1 : f.end_lineno]
+        )
+    yield f"```python\n{head}\n```\n\n{docstring(doc)}\n"
+    for method, inner in public(node.body).items():
+        text = ast.get_docstring(inner) or ""
+        line = signature(f"{name}.{method}", inner, source)
+        yield f"```python\n{line}\n```\n\n{docstring(text)}\n"
+
+
+if __name__ == "__main__":
+    main()

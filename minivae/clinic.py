@@ -1,0 +1,224 @@
+"""Broken VAEs: each has one fault that public code really has.
+
+They are trained, scored and drawn by the same functions as the healthy ones
+and run without an error: that is what makes these faults hard to find. All
+keep the interface of `VAE`; each overrides the one method that is wrong.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from minivae.models import CVAE, VAE
+from minivae.objective import gaussian_kl, reparameterize
+
+
+class MeanOverPixels(VAE):
+    """Averages the reconstruction over pixels and sums the KL."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with the loss that the name says."""
+        terms = super().terms(x, y, generator)
+        loss = terms["reconstruction"] / self.n_pixels + terms["kl"]
+        return terms | {"loss": loss}
+
+
+class MissingHalf(VAE):
+    """Forgets the factor of one half in the KL."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with twice the KL."""
+        terms = super().terms(x, y, generator)
+        kl = 2 * terms["kl"]
+        return terms | {"kl": kl, "loss": terms["reconstruction"] + kl}
+
+
+class WrongSign(VAE):
+    """Subtracts the KL from the loss instead of adding it."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with a loss that rewards the KL."""
+        terms = super().terms(x, y, generator)
+        return terms | {"loss": terms["reconstruction"] - terms["kl"]}
+
+
+class LogSigmaForLogVariance(VAE):
+    """Takes exp(logvar) for sigma when it draws a code."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with codes drawn too wide or too narrow."""
+        mu, logvar = self.encode(x, y)
+        z = reparameterize(mu, 2 * logvar, generator)
+        return _terms(self, x, z, gaussian_kl(mu, logvar))
+
+
+class NoSampling(VAE):
+    """Trains the decoder at z = mu instead of a drawn code."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, without noise."""
+        mu, logvar = self.encode(x, y)
+        return _terms(self, x, mu, gaussian_kl(mu, logvar))
+
+
+class SharedNoise(VAE):
+    """Draws one number of noise for all dimensions of a code."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with codes that leave mu along one line only."""
+        mu, logvar = self.encode(x, y)
+        noise = torch.randn(len(mu), 1, generator=generator, device=mu.device)
+        z = mu + (logvar / 2).exp() * noise
+        return _terms(self, x, z, gaussian_kl(mu, logvar))
+
+
+class DetachedNoise(VAE):
+    """Draws the code outside the graph, as a plain sampler would."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, but no gradient passes from pixels to encoder."""
+        mu, logvar = self.encode(x, y)
+        z = reparameterize(mu, logvar, generator).detach()
+        return _terms(self, x, z, gaussian_kl(mu, logvar))
+
+
+class SigmoidTwice(VAE):
+    """Ends the decoder with a sigmoid and calls the result logits."""
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits from 0 to 1, so every pixel is at least half ink."""
+        return super().decode(z, y).sigmoid()
+
+
+class SigmoidForgotten(VAE):
+    """Draws the logits as if they were pixels; the training is sound."""
+
+    def draw(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits cut off at 0 and 1."""
+        return self.decode(z, y).clamp(0, 1)
+
+
+class KLOverBatch(VAE):
+    """Divides the KL by the size of the batch once more than it should."""
+
+    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
+        """As `VAE.terms`, with hardly any KL in the loss."""
+        terms = super().terms(x, y, generator)
+        loss = terms["reconstruction"] + terms["kl"] / len(x)
+        return terms | {"loss": loss}
+
+
+class LabelToDecoderOnly(CVAE):
+    """A CVAE whose encoder is not told the label.
+
+    Not wrong by itself: q(z|x) may do without y, since x shows it. But the
+    code keeps more of the digit (chapter 9).
+    """
+
+    def encode(
+        self, x: Tensor, y: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mu and logvar, whatever the label: the network always reads 0."""
+        y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return super().encode(x, y)
+
+
+class LabelToEncoderOnly(CVAE):
+    """A CVAE whose decoder is not told the label."""
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits, whatever the label: the network always reads 0."""
+        y = torch.zeros(z.shape[-2], dtype=torch.int64, device=z.device)
+        return super().decode(z, y)
+
+
+def _terms(model: VAE, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
+    """The terms of a VAE, with a code and a KL from elsewhere."""
+    reconstruction = -model.log_likelihood(x, z)
+    return {
+        "loss": reconstruction + kl,
+        "reconstruction": reconstruction,
+        "kl": kl,
+    }
+
+
+# in an order that gives nothing away
+PATIENTS = (
+    SharedNoise,
+    MeanOverPixels,
+    SigmoidTwice,
+    KLOverBatch,
+    DetachedNoise,
+    LogSigmaForLogVariance,
+    SigmoidForgotten,
+    WrongSign,
+    MissingHalf,
+    NoSampling,
+)
+
+
+def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
+    """What a healthy VAE must satisfy, whatever it has learned.
+
+    Each test holds the terms of the model against the definition, in double
+    precision: with random weights a whole KL is smaller than the error of
+    single precision in the loss. So a trained model is not needed.
+
+    Args:
+        model: a VAE; a copy of it is looked at.
+        x: pixels, (B, D), at least two rows.
+        generator: source of the noise.
+
+    Returns:
+        Name of each test -> whether it passed.
+    """
+    state = generator.get_state()
+    model, x = copy.deepcopy(model).double(), x.double()
+    mu, logvar = model.encode(x)
+    first = model.terms(x, generator=generator)
+    generator.set_state(state)  # the same noise once more
+    z = reparameterize(mu, logvar, generator)
+    log_p = nn.functional.logsigmoid
+    logits = VAE.decode(model, z)
+    honest = -(x * log_p(logits) + (1 - x) * log_p(-logits)).sum(-1)
+    q = torch.distributions.Normal(mu, (logvar / 2).exp())
+    kl = torch.distributions.kl_divergence(
+        q, torch.distributions.Normal(0.0, 1.0)
+    ).sum(-1)
+    gradient = torch.autograd.grad(
+        first["reconstruction"].sum(),
+        list(model.encoder.parameters()),
+        allow_unused=True,
+        retain_graph=True,
+    )
+    picture = model.draw(z)
+
+    def close(a: Tensor, b: Tensor) -> bool:
+        return torch.allclose(a, b, rtol=1e-6, atol=1e-6)
+
+    return {
+        "the KL is that of torch.distributions": close(first["kl"], kl),
+        "the loss is reconstruction plus beta KL": close(
+            first["loss"] - first["reconstruction"],
+            model.beta * first["kl"],
+        ),
+        "the reconstruction is that of a code drawn from q": close(
+            first["reconstruction"], honest
+        ),
+        "pixels send a gradient to the encoder": any(
+            g is not None and bool(g.abs().sum() > 0) for g in gradient
+        ),
+        "a picture is the mean of p(x|z)": close(picture, logits.sigmoid()),
+        "the zero network pays 784 ln 2": _zero_network(model, x, generator),
+    }
+
+
+def _zero_network(model: VAE, x: Tensor, generator) -> bool:
+    blank = type(model)(**model.options)
+    for weight in blank.parameters():
+        nn.init.zeros_(weight)
+    loss = blank.to(x).terms(x, generator=generator)["loss"]
+    expected = x.shape[-1] * math.log(2)
+    return bool(((loss - expected).abs() < 1e-3 * expected).all())

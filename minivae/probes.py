@@ -1,0 +1,198 @@
+"""What a code says, as numbers: probes, slant, thickness, diversity.
+
+A probe is a simple classifier or regression from codes to something that we
+know about the digits. Its score means nothing by itself, so each comes with
+two controls: the most frequent answer, and the same probe on shuffled labels
+(Hewitt & Liang 2019).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minivae import validate
+
+
+def linear_probe(
+    z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, seed: int = 0
+) -> dict[str, float]:
+    """How well a linear classifier reads labels from codes.
+
+    Args:
+        z, y: codes (N, L) and labels (N,) to learn from.
+        z_test, y_test: to score on; never the same digits.
+        seed: of the shuffled control.
+
+    Returns:
+        "accuracy" on the test codes; "majority", that of always saying the
+        most frequent label; "shuffled", that of the same probe taught with
+        shuffled labels, the mean of five.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return _probe(
+        LogisticRegression(max_iter=2000), z, y, z_test, y_test, seed
+    )
+
+
+def knn_probe(
+    z: Tensor,
+    y: Tensor,
+    z_test: Tensor,
+    y_test: Tensor,
+    n_neighbours: int = 15,
+    seed: int = 0,
+) -> dict[str, float]:
+    """How well the nearest codes tell the label: as `linear_probe`.
+
+    Args:
+        z, y, z_test, y_test, seed: as for `linear_probe`.
+        n_neighbours: codes that vote.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    validate.whole("n_neighbours", n_neighbours, 1, 15)
+    probe = KNeighborsClassifier(n_neighbours)
+    return _probe(probe, z, y, z_test, y_test, seed)
+
+
+def _probe(probe, z, y, z_test, y_test, seed) -> dict[str, float]:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    z, y, z_test, y_test = map(np.asarray, (z, y, z_test, y_test))
+    probe = make_pipeline(StandardScaler(), probe)
+    values, counts = np.unique(y, return_counts=True)
+    return {
+        "accuracy": float(probe.fit(z, y).score(z_test, y_test)),
+        "majority": float((y_test == values[counts.argmax()]).mean()),
+        "shuffled": _shuffled(probe, z, y, z_test, y_test, seed),
+    }
+
+
+def _shuffled(probe, z, y, z_test, y_test, seed: int) -> float:
+    """Mean score of the probe after five ways to shuffle the answers."""
+    shuffle = np.random.default_rng(seed)
+    scores = [
+        probe.fit(z, shuffle.permutation(y)).score(z_test, y_test)
+        for _ in range(5)
+    ]
+    return float(np.mean(scores))
+
+
+def regression_probe(
+    z: Tensor,
+    value: Tensor,
+    z_test: Tensor,
+    value_test: Tensor,
+    n_neighbours: int = 0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """How much of a quantity can be told from codes: R^2 on test codes.
+
+    1 is all of it. 0 is what the mean alone achieves, the counterpart of
+    the most frequent label. Below 0 is worse than the mean.
+
+    Args:
+        z, value: codes (N, L) and numbers (N,) to learn from.
+        z_test, value_test: to score on.
+        n_neighbours: 0 is linear regression, else the mean of so many
+            nearest codes.
+        seed: of the shuffled control.
+
+    Returns:
+        "r2", and "shuffled", the same after shuffling what is learned from.
+    """
+    from sklearn.linear_model import LinearRegression
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = LinearRegression()
+    if n_neighbours:
+        probe = KNeighborsRegressor(n_neighbours)
+    z, value, z_test, value_test = map(
+        np.asarray, (z, value, z_test, value_test)
+    )
+    probe = make_pipeline(StandardScaler(), probe)
+    return {
+        "r2": float(probe.fit(z, value).score(z_test, value_test)),
+        "shuffled": _shuffled(probe, z, value, z_test, value_test, seed),
+    }
+
+
+def _images(images: Tensor) -> Tensor:
+    if not isinstance(images, Tensor) or images.ndim != 3:
+        got = getattr(images, "shape", type(images).__name__)
+        raise ValueError(
+            f"images: expected a tensor (N, h, w) of ink from 0 to 1, got "
+            f"{got}; use unflatten(-1, (28, 28)) on rows of pixels"
+        )
+    return images.double()
+
+
+def slant(images: Tensor) -> Tensor:
+    """The angle by which a digit leans to the right, in degrees.
+
+    From the second moments of its ink: to stand upright it would have to be
+    sheared by cov(column, row) / var(row) columns a row (LeCun et al. 1998
+    straighten digits in this way).
+
+    Args:
+        images: ink, (N, h, w).
+
+    Returns:
+        Degrees from -90 to 90, positive where the top lies to the right,
+        (N,). 0 for a blank image or a single row.
+    """
+    ink = _images(images)
+    mass = ink.sum((1, 2)).clamp_min(1e-12)
+    rows, columns = (torch.arange(n).double() for n in ink.shape[1:])
+    row = (ink.sum(2) @ rows) / mass
+    column = (ink.sum(1) @ columns) / mass
+    down = rows - row[:, None]  # (N, h), grows downwards
+    right = columns - column[:, None]  # (N, w)
+    joint = torch.einsum("nhw,nh,nw->n", ink, down, right)
+    height = (ink.sum(2) * down.square()).sum(1)
+    lean = -joint / height.clamp_min(1e-12)
+    return torch.rad2deg(torch.atan(lean))
+
+
+def thickness(images: Tensor) -> Tensor:
+    """The mean width of the strokes, in pixels.
+
+    A stroke of width w and length l has an area of w l and two long edges
+    of l each, so w is twice the area over the length of the edges. The
+    length is the sum of the gradient of the ink, taken where four pixels
+    meet: exact for edges along rows, columns and diagonals.
+
+    Args:
+        images: ink from 0 to 1, (N, h, w).
+
+    Returns:
+        Pixels, (N,); 0 for a blank image.
+    """
+    ink = torch.nn.functional.pad(_images(images), (1, 1, 1, 1))
+    right = ink.diff(dim=2)
+    down = ink.diff(dim=1)
+    right = (right[:, 1:] + right[:, :-1]) / 2
+    down = (down[:, :, 1:] + down[:, :, :-1]) / 2
+    edges = (right.square() + down.square()).sqrt().sum((1, 2))
+    return 2 * ink.sum((1, 2)) / edges.clamp_min(1e-12)
+
+
+def diversity(images: Tensor) -> float:
+    """How much images differ: the variance of each pixel, summed.
+
+    Half the mean squared distance between two of them. A model that always
+    draws the same picture has none, however good it is.
+
+    Args:
+        images: in [0, 1], (N, h, w), at least two.
+    """
+    if len(images) < 2:
+        raise ValueError(
+            f"images: expected at least two, got {len(images)}; one image "
+            "does not differ from itself"
+        )
+    return _images(images).flatten(1).var(0).sum().item()

@@ -1,0 +1,259 @@
+"""Small data of which we know everything, so that answers can be checked."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from minivae import validate
+from minivae.data import Digits, Table, seeded
+from minivae.models import VAE
+
+# mean formants F1, F2, F3 of men in hertz (Peterson & Barney 1952)
+VOWELS = {
+    "i": (270, 2290, 3010),
+    "e": (530, 1840, 2480),
+    "a": (730, 1090, 2440),
+    "o": (570, 840, 2410),
+    "u": (300, 870, 2240),
+}
+RATE = 8000  # samples of sound in a second
+
+
+class Arc(VAE):
+    """A known decoder from one latent dimension to points in a plane.
+
+    The code z runs along a circle of radius 2 that closes at |z| = pi / 1.5,
+    about 2.1; so a point at the top may come from two places.
+
+    Args:
+        sigma: standard deviation of the noise in both directions.
+    """
+
+    def __init__(self, sigma: float = 0.3) -> None:
+        super().__init__(1, (), likelihood="gaussian", sigma=sigma, n_pixels=2)
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The point (..., 2) on the circle that belongs to z (..., 1)."""
+        angle = 1.5 * z
+        return 2 * torch.cat([angle.sin(), -angle.cos()], -1)
+
+    def sample(
+        self, n: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Codes (n, 1) from the prior and points (n, 2) drawn from them."""
+        z = torch.randn(n, 1, generator=generator)
+        noise = torch.randn(n, 2, generator=generator)
+        return z, self.decode(z) + self.log_sigma.exp() * noise
+
+
+def gaussian_factors(
+    n: int,
+    scales: tuple[float, ...] = (1.0, 1.0, 1.0),
+    n_dims: int | None = None,
+    noise: float = 0.1,
+    seed: int = 0,
+    split: str = "train",
+) -> Table:
+    """Independent normal factors, seen through a rotation and noise.
+
+    Args:
+        n: rows.
+        scales: standard deviation of each factor in the data.
+        n_dims: D, at least the number of factors; None is that number, and
+            then nothing is rotated.
+        noise: standard deviation added to each of the D numbers.
+        seed: selects the rotation; with the split it selects the rows.
+
+    Returns:
+        Values (n, D); the factors, standard normal, as conditions.
+    """
+    validate.whole("n", n, 1, 1000)
+    k = len(scales)
+    turn = torch.eye(k)
+    if n_dims is not None:
+        validate.whole("n_dims", n_dims, k, k)
+        g = seeded("cpu", "rotation", seed)
+        turn, _ = torch.linalg.qr(torch.randn(n_dims, k, generator=g))
+    g = seeded("cpu", "factors", split, seed)
+    factors = torch.randn(n, k, generator=g)
+    x = (factors * torch.tensor(scales)) @ turn.T
+    x = x + noise * torch.randn(x.shape, generator=g)
+    return Table(x, factors, f"{k} Gaussian factors", split)
+
+
+def _unit(v: Tensor) -> Tensor:
+    """Uniform numbers from 0 to 1 made to have mean 0 and variance 1."""
+    return (v - 0.5) * math.sqrt(12)
+
+
+def swiss_roll(
+    n: int, noise: float = 0.05, seed: int = 0, split: str = "train"
+) -> Table:
+    """A rolled-up sheet in three dimensions: two factors, place and height.
+
+    Returns:
+        Values (n, 3) of variance about 1; conditions (n, 2), the place
+        along the roll and the height, each of mean 0 and variance 1.
+    """
+    g = seeded("cpu", "roll", split, seed)
+    place, height = torch.rand(2, n, generator=g)
+    angle = math.pi * (1.5 + 3 * place)
+    x = torch.stack(
+        [angle * angle.cos() / 7, _unit(height), angle * angle.sin() / 7], 1
+    )
+    x = x + noise * torch.randn(x.shape, generator=g)
+    return Table(
+        x, torch.stack([_unit(place), _unit(height)], 1), "roll", split
+    )
+
+
+def circles(
+    n: int, noise: float = 0.05, seed: int = 0, split: str = "train"
+) -> Table:
+    """Two rings in a plane: which ring, and where on it.
+
+    Returns:
+        Values (n, 2); conditions (n, 3): the ring, 0 or 1, and cosine and
+        sine of the angle.
+    """
+    g = seeded("cpu", "circles", split, seed)
+    ring = (torch.rand(n, generator=g) < 0.5).float()
+    angle = 2 * math.pi * torch.rand(n, generator=g)
+    point = torch.stack([angle.cos(), angle.sin()], 1)
+    x = (1 + ring)[:, None] * 0.8 * point
+    x = x + noise * torch.randn(x.shape, generator=g)
+    return Table(x, torch.cat([ring[:, None], point], 1), "circles", split)
+
+
+def moons(
+    n: int, noise: float = 0.05, seed: int = 0, split: str = "train"
+) -> Table:
+    """Two half rings that reach into each other: which, and where on it.
+
+    Returns:
+        Values (n, 2); conditions (n, 2): the moon, 0 or 1, and the place
+        along it, of mean 0 and variance 1.
+    """
+    g = seeded("cpu", "moons", split, seed)
+    moon = (torch.rand(n, generator=g) < 0.5).float()
+    place = torch.rand(n, generator=g)
+    angle = math.pi * place
+    side = 1 - 2 * moon  # 1 or -1
+    x = torch.stack(
+        [
+            side * angle.cos() + moon - 0.5,
+            side * angle.sin() + moon / 2 - 0.25,
+        ],
+        1,
+    )
+    x = x + noise * torch.randn(x.shape, generator=g)
+    return Table(x, torch.stack([moon, _unit(place)], 1), "moons", split)
+
+
+def coloured(digits: Digits, seed: int = 0) -> Table:
+    """Small digits in red, green or blue ink, drawn at random.
+
+    Args:
+        digits: any images of even height and width; each square of four
+            pixels becomes one.
+        seed: with the split, selects the colours.
+
+    Returns:
+        Values (N, 3 * 196) in [0, 1], the ink of each colour in turn;
+        conditions (N, 2): the digit, and the colour as 0, 1 or 2.
+    """
+    g = seeded("cpu", "colours", digits.split, seed)
+    colour = torch.randint(3, (len(digits),), generator=g)
+    ink = nn.functional.avg_pool2d(digits.images.float() / 255, 2).flatten(1)
+    paint = nn.functional.one_hot(colour, 3).float()  # (N, 3)
+    values = (paint[:, :, None] * ink[:, None]).flatten(1)
+    told = torch.stack([digits.labels, colour], 1).float()
+    return Table(values, told, f"coloured {digits.source}", digits.split)
+
+
+def vowel_sound(
+    formants: Tensor,
+    pitch: Tensor,
+    glide: Tensor | float = 0.0,
+    seconds: float = 0.3,
+) -> Tensor:
+    """A sung vowel: harmonics of a pitch, shaped by resonances.
+
+    Each harmonic k of the voice has a strength of 1 / k, times the gain of
+    three resonances at the formants.
+
+    Args:
+        formants: F1, F2, F3 in hertz, (N, 3).
+        pitch: in hertz, half way through the sound, (N,).
+        glide: octaves by which the pitch rises from start to end, (N,).
+        seconds: of sound.
+
+    Returns:
+        Waveforms at 8,000 samples a second, largest value 1, (N, samples).
+    """
+    samples = round(seconds * RATE)
+    place = torch.linspace(-0.5, 0.5, samples)
+    rise = torch.as_tensor(glide).expand(len(pitch))[:, None] * place
+    hertz = pitch[:, None] * 2**rise  # (N, samples)
+    phase = 2 * math.pi * hertz.cumsum(1) / RATE
+    k = torch.arange(1, 41)
+    f = (pitch[:, None] * k)[:, :, None]  # (N, 40, 1)
+    width = torch.tensor([60.0, 90.0, 120.0])
+    centre = formants[:, None]  # (N, 1, 3)
+    resonance = (
+        centre.square()
+        / (
+            (centre.square() - f.square()).square() + (width * f).square()
+        ).sqrt()
+    )
+    gain = resonance.prod(-1) / k  # (N, 40)
+    wave = torch.zeros_like(hertz)
+    for i in k:
+        audible = i * hertz < RATE / 2
+        wave += gain[:, i - 1, None] * audible * torch.sin(i * phase)
+    return wave / wave.abs().amax(1, keepdim=True)
+
+
+def spectrogram(waves: Tensor) -> Tensor:
+    """Loudness by frequency and time, from -1 to 1.
+
+    Args:
+        waves: (N, samples) at 8,000 samples a second.
+
+    Returns:
+        Decibels below the loudest, 60 of them mapped to [-1, 1]: (N, 128,
+        T), lowest frequency first, 31.25 hertz a row.
+    """
+    window = torch.hann_window(256)
+    spectrum = torch.stft(
+        waves, 256, 240, window=window, center=False, return_complex=True
+    ).abs()[:, 1:]
+    loudest = spectrum.amax((1, 2), keepdim=True)
+    decibels = 20 * (spectrum / loudest).clamp_min(1e-3).log10()
+    return decibels / 30 + 1
+
+
+def vowels(n: int, seed: int = 0, split: str = "train") -> Table:
+    """Made-up speakers singing vowels, as spectrograms.
+
+    Every sound has its own vowel, pitch (90 to 280 hertz), glide of the
+    pitch, length of the vocal tract, which scales all formants, and small
+    deviations of each.
+
+    Returns:
+        Values (n, 128 * T), see `spectrogram`; conditions (n, 2): the
+        vowel, 0 to 4 in the order of VOWELS, and the pitch in octaves above
+        160 hertz.
+    """
+    g = seeded("cpu", "vowels", split, seed)
+    kind = torch.randint(len(VOWELS), (n,), generator=g)
+    octaves = torch.rand(n, generator=g) * math.log2(280 / 90)
+    pitch = 90 * 2**octaves
+    formants = torch.tensor(list(VOWELS.values())).float()[kind]
+    tract = 0.9 + 0.3 * torch.rand(n, 1, generator=g)
+    formants = formants * tract * (1 + 0.03 * torch.randn(n, 3, generator=g))
+    glide = torch.rand(n, generator=g) - 0.5
+    sounds = vowel_sound(formants, pitch, glide)
+    told = torch.stack([kind.float(), (pitch / 160).log2()], 1)
+    return Table(spectrogram(sounds).flatten(1), told, "vowels", split)

@@ -1,0 +1,140 @@
+"""Structure, counts and arithmetic; no test depends on how fast we are."""
+
+import pytest
+import torch
+from conftest import close, refused
+from torch.utils.flop_counter import FlopCounterMode
+
+from minivae import (
+    CVAE,
+    VAE,
+    Autoencoder,
+    Judge,
+    TrainConfig,
+    batches,
+    fit,
+    timing,
+)
+from minivae.data import seeded
+
+HIDDEN = (30, 20)
+
+
+def test_functions_run_in_turn_and_the_first_round_is_not_counted():
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) for name in "ab"}
+    taken = timing.seconds(functions, rounds=3)
+    assert "".join(calls) == "abababab"
+    assert list(taken) == ["a", "b"]
+    for values in taken.values():
+        assert values.shape == (3,)
+        assert values.dtype == torch.float64
+        assert (values >= 0).all()
+
+
+def test_ratios_are_taken_within_a_round():
+    taken = {
+        "slow": torch.tensor([4.0, 30.0, 9.0]),
+        "fast": torch.tensor([2.0, 10.0, 1.0]),
+    }
+    found = timing.ratios(taken, "fast")
+    assert found["fast"] == (1, 1, 1)
+    # ratios 2, 3 and 9; not 9 / 2, the ratio of the medians
+    assert found["slow"] == (3, 2.5, 6)
+
+
+def test_bad_rounds_and_unknown_bases_are_refused():
+    with refused("rounds"):
+        timing.seconds({"a": int}, rounds=0)
+    with refused("base"):
+        timing.ratios({"a": torch.ones(3)}, "b")
+
+
+def flops(function):
+    with FlopCounterMode(display=False) as counter:
+        result = function()
+    return result, counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(4, HIDDEN),
+        Autoencoder(4, ()),
+        VAE(4, HIDDEN),
+        VAE(4, HIDDEN, likelihood="gaussian"),
+        CVAE(4, HIDDEN),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_counts_are_half_of_the_operations_that_torch_counts(model, small):
+    x, y = next(batches(small, 8))
+    loss, forward = flops(lambda: model.loss(x, y).sum())
+    weights = [p for p in model.parameters() if p.requires_grad]
+    _, backward = flops(lambda: torch.autograd.grad(loss, weights))
+    assert timing.multiply_adds(model) == {
+        "forward": forward / 2 / len(x),
+        "backward": backward / 2 / len(x),
+    }
+
+
+def test_a_count_is_the_number_of_weights():
+    weights = 784 * 30 + 30 * 20 + 20 * 8 + 4 * 20 + 20 * 30 + 30 * 784
+    found = timing.multiply_adds(VAE(4, HIDDEN))
+    assert found["forward"] == weights
+    assert found["backward"] == 2 * weights - 784 * 30
+
+
+def test_what_cannot_be_counted_is_refused():
+    with refused("model"):
+        timing.multiply_adds(Judge())
+    with refused("model"):
+        timing.multiply_adds(torch.nn.ReLU())
+    with refused("model"):
+        timing.products(Judge(), 8)
+
+
+def test_the_bare_products_are_those_of_a_step():
+    model = VAE(4, HIDDEN)
+    _, found = flops(timing.products(model, size=8))
+    assert found / 2 / 8 == sum(timing.multiply_adds(model).values())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_stages_take_the_steps_of_fit(small, fused):
+    config = TrainConfig(epochs=2, batch_size=64, warmup=5)
+    timed, fitted = VAE(4, HIDDEN), VAE(4, HIDDEN)
+    taken = timing.stages(timed, small, config, n_steps=8, fused=fused)
+    assert tuple(taken) == timing.STAGES
+    for values in taken.values():
+        assert values.shape == (8,)
+        assert (values >= 0).all()
+    run = timing.Run(fitted, small, config)
+    for epoch in range(2):
+        for x, y in batches(small, 64, 0, epoch):
+            noise = seeded("cpu", "noise", 0, run.step)
+            run.optimizer.zero_grad()
+            fitted.terms(x, y, noise)["loss"].mean().backward()
+            run.update()
+    for a, b in zip(timed.parameters(), fitted.parameters()):
+        if fused:
+            assert torch.equal(a, b)
+        else:  # the same formula in another order
+            assert (a - b).abs().max() < 1e-4
+    # and these are the moving weights of fit, whose result is their average
+    fit(averaged := VAE(4, HIDDEN), small, config, progress=False)
+    average = dict(zip(dict(averaged.named_parameters()), run.average))
+    for name, weight in averaged.named_parameters():
+        close(weight, average[name], rtol=1e-4)
+
+
+def test_stages_take_batches_from_a_feed_again_and_again(small):
+    calls = []
+
+    class Feed:
+        def __iter__(self):
+            calls.append("once through")
+            return batches(small, 100, binarize=False)
+
+    timing.stages(Autoencoder(4, HIDDEN), small, n_steps=5, feed=Feed())
+    assert len(calls) == 3  # two batches in each
