@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     train = command("train", "Train a model and score it on the test set.")
     train.add_argument("--model", required=True, choices=tuple(MODELS))
     train.add_argument("--n-latent", type=int, default=20)
-    train.add_argument("--hidden", type=int, nargs="*", default=[400, 200])
+    train.add_argument("--hidden", type=int, nargs="*", default=[256, 128])
     train.add_argument("--likelihood", choices=("bernoulli", "gaussian"))
     train.add_argument("--sigma", type=float, help="of a Gaussian pixel")
     train.add_argument("--beta", type=float, help="weight of the KL")

@@ -482,3 +482,22 @@ def schematic(
     _bare(axes)
     axes.set(xlim=(-0.1, 10.1), ylim=(0, 3.5), aspect="equal")
     return figure
+
+
+def sheets(panels: dict[str, np.ndarray], width: float = 6.5) -> Figure:
+    """Sheets of images side by side, such as manifolds.
+
+    Args:
+        panels: title -> images in [0, 1], (rows, columns, h, w).
+        width: of the figure, in inches.
+    """
+    n = max(len(panels), 2)  # one alone need not fill the page
+    figure = _figure(width * len(panels) / n, width / n + 0.3)
+    for i, (title, images) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        rows, columns, *_ = images.shape
+        flat = images.reshape(rows * columns, *images.shape[2:])
+        axes.imshow(_mosaic(flat, columns, 0), **INK)
+        _bare(axes)
+        axes.set_title(title)
+    return figure

@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (400, 200),
+        hidden: tuple[int, ...] = (256, 128),
         n_pixels: int = 784,
         n_condition: int = 0,
         seed: int = 0,
@@ -70,10 +70,10 @@ class Autoencoder(nn.Module):
         if not isinstance(hidden, tuple | list):
             raise TypeError(
                 f"hidden: expected a tuple of sizes, got {hidden!r}; give one "
-                "such as (400, 200)"
+                "such as (256, 128)"
             )
         for size in hidden:
-            validate.whole("hidden", size, 1, 400)
+            validate.whole("hidden", size, 1, 256)
         # all that it takes to build this model again
         self.options = {
             "n_latent": n_latent,
@@ -169,7 +169,7 @@ class VAE(Autoencoder):
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (400, 200),
+        hidden: tuple[int, ...] = (256, 128),
         likelihood: str = "bernoulli",
         sigma: float | None = None,
         beta: float = 1.0,
@@ -277,7 +277,7 @@ class CVAE(VAE):
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (400, 200),
+        hidden: tuple[int, ...] = (256, 128),
         n_classes: int = 10,
         conditions: tuple[int, ...] = (),
         withhold: float = 0.5,

@@ -9,9 +9,10 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from browser import launched
 from torch import Tensor
 
-from minivae import data
+from minivae import CVAE, VAE, Autoencoder, Judge, TrainConfig, data, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 if os.environ.get("MINIVAE_DATA"):
@@ -47,6 +48,13 @@ def no_network(monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
 
 
+# not for the session: while it is open, no other test may run an event loop
+@pytest.fixture(scope="module")
+def browser():
+    with launched() as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 def digits():
     return data.load_digits("builtin", "train")
@@ -55,6 +63,24 @@ def digits():
 @pytest.fixture(scope="session")
 def small(digits):
     return digits[:200]
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """Models that have learnt something: their weights are not noise."""
+    models = {}
+    for kind, n_latent in ((Autoencoder, 2), (VAE, 2), (CVAE, 2), (CVAE, 8)):
+        model = kind(n_latent=n_latent, hidden=(96, 48))
+        fit(model, digits, TrainConfig(epochs=12, lr=0.004), progress=False)
+        models[f"{kind.__name__} {n_latent}"] = model
+    return models
+
+
+@pytest.fixture(scope="session")
+def judge(digits):
+    judge = Judge()
+    fit(judge, digits, TrainConfig(epochs=4), progress=False)
+    return judge
 
 
 @contextmanager

@@ -31,7 +31,8 @@ SIZES = {
 # whole phrases -> why
 PHRASES = {
     "a variance of 0.01": "the threshold of active_units",
-    "400 and 200 units": "the hidden layers of every network",
+    "256 and 128 units": "the hidden layers of every network",
+    "holds 95 per cent": "the explorer draws the circle where it does",
     "400 places": "20 by 20, the grid of the cover",
     "784 times": "a sum over the pixels against their mean",
 }

@@ -1,15 +1,21 @@
-"""The sliders drive the model, without a browser."""
+"""The widgets drive their models, without a browser."""
 
 import io
+import json
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import ROOT, refused
 from PIL import Image
+from traitlets import TraitError
 
-from minivae import CVAE, VAE, Autoencoder
-from minivae.explorer import sliders
+from minivae import CVAE, VAE, Autoencoder, codes
+from minivae.evaluate import kl_per_dimension, posteriors
+from minivae.explorer import explorer, sliders
+
+FOLDER = ROOT / "minivae" / "explorer"
 
 SIZES = {"hidden": (8,), "n_latent": 2}
 
@@ -44,12 +50,28 @@ def test_buttons_choose_the_digit_of_a_conditional_model():
     assert sliders(VAE(**SIZES)).digit is None
 
 
-def test_several_conditions_have_no_buttons_and_are_refused():
+def test_several_conditions_are_told_or_withheld():
     model = CVAE(**SIZES, conditions=(10, 1))
-    with refused("model:", ValueError) as caught:
-        sliders(model)
-    assert "(10, 1)" in str(caught.value)
-    assert "sample_digits" in str(caught.value)
+    widget = sliders(model)
+    (digit,), (tick, slant) = widget.told
+    nan = float("nan")
+
+    def shows(*y):
+        with torch.no_grad():
+            drawn = model.draw(torch.zeros(1, 2), torch.tensor([y]))
+        drawn = drawn.view(28, 28).numpy()
+        return np.abs(picture(widget) - drawn).max() <= 0.5 / 255 + 1e-6
+
+    assert shows(nan, nan)
+    digit.value = "7"
+    assert shows(7.0, nan)
+    slant.value = 1.5
+    assert shows(7.0, nan)  # not ticked yet
+    tick.value = True
+    assert shows(7.0, 1.5)
+    digit.value = "withheld"
+    assert shows(nan, 1.5)
+    assert widget.still().startswith(b"\x89PNG")
 
 
 def test_the_last_of_many_moves_is_the_one_that_is_shown():
@@ -76,3 +98,313 @@ def test_what_is_stored_has_a_still_and_no_address():
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert data["text/plain"] == repr(widget)
     assert Image.open(io.BytesIO(data["image/png"])).format == "PNG"
+
+
+# --- the decoder that travels ------------------------------------------------
+
+
+def unpacked(panel):
+    """The layers (weight, bias) of a panel, read as the format says."""
+    data = zlib.decompress(panel["weights"])
+    layers = []
+    for depth, (n_in, n_out) in enumerate(panel["layers"]):
+        sizes = (("<f2", n_out), ("<f4", n_out))
+        sizes += (("i1" if depth else "<f2", n_in * n_out),)
+        parts = []
+        for kind, n in sizes:
+            n_bytes = n * np.dtype(kind).itemsize
+            parts.append(np.frombuffer(data[:n_bytes], kind).astype(float))
+            data = data[n_bytes:]
+        scale, bias, weight = parts
+        layers.append((scale[:, None] * weight.reshape(n_out, n_in), bias))
+    assert data == b""
+    return layers
+
+
+def drawn_from(panel, z, digit=None):
+    """Pixels (N, 784) by the packed weights, in numpy."""
+    h = np.asarray(z, dtype=float)
+    if panel["n_classes"]:
+        one_hot = np.eye(panel["n_classes"])[digit]
+        h = np.concatenate([h, np.broadcast_to(one_hot, (len(h), 10))], 1)
+    layers = unpacked(panel)
+    for i, (weight, bias) in enumerate(layers):
+        h = h @ weight.T + bias
+        h = np.maximum(h, 0) if i < len(layers) - 1 else h
+    if panel["squash"] == "sigmoid":
+        return 1 / (1 + np.exp(-h))
+    return h.clip(0, 1)
+
+
+def somewhere(panel, n=3000, seed=7):
+    """Codes all over what the sliders reach; with many dimensions, normal."""
+    random = np.random.default_rng(seed)
+    low, high = np.array(panel["low"]), np.array(panel["high"])
+    z = low + (high - low) * random.random((n, len(low)))
+    if len(low) > 2:
+        z = random.normal(size=z.shape)
+    return z.astype("f4")
+
+
+@pytest.mark.parametrize(
+    "name", ["Autoencoder 2", "VAE 2", "CVAE 2", "CVAE 8"]
+)
+def test_the_packed_decoder_draws_what_the_model_draws(trained, digits, name):
+    model = trained[name]
+    (panel,) = explorer(model, digits[:300]).panels
+    z = somewhere(panel)
+    for digit in (0, 3, 9) if model.n_classes else (None,):
+        y = None if digit is None else torch.full((len(z),), digit)
+        with torch.no_grad():
+            exact = model.draw(torch.from_numpy(z), y).numpy()
+        error = np.abs(drawn_from(panel, z, digit) - exact)
+        assert error.max() < 0.01
+    assert exact.std(0).max() > 0.05  # there was something to get wrong
+
+
+def test_making_up_for_rounding_is_worth_its_lines(trained, digits):
+    model = trained["VAE 2"]
+    (panel,) = explorer(model, digits[:300]).panels
+    z = somewhere(panel)
+    h = torch.from_numpy(z)
+    with torch.no_grad():
+        exact = model.draw(h).numpy()
+        for i, layer in enumerate(model.decoder):
+            if i and isinstance(layer, torch.nn.Linear):
+                step = layer.weight.abs().amax(1, keepdim=True) / 63
+                rounded = (layer.weight / step).round() * step
+                h = h @ rounded.T + layer.bias
+            else:
+                h = layer(h)
+        plain = np.abs(h.sigmoid().numpy() - exact).max()
+    ours = np.abs(drawn_from(panel, z) - exact).max()
+    assert ours < plain / 2
+
+
+def test_a_decoder_of_the_default_size_travels_in_250_kilobytes(small):
+    for kind, n_latent in ((Autoencoder, 2), (VAE, 2), (CVAE, 20)):
+        (panel,) = explorer(kind(n_latent=n_latent), small).panels
+        assert 100_000 < len(panel["weights"]) <= 250_000
+
+
+def test_a_decoder_that_is_too_large_is_refused(small):
+    with refused("model:", ValueError) as caught:
+        explorer(VAE(n_latent=2, hidden=(600, 400)), small)
+    assert "(600, 400)" in str(caught.value)
+    assert "sliders(model)" in str(caught.value)
+
+
+def test_a_decoder_that_8_bits_cannot_hold_is_refused(small):
+    model = VAE(n_latent=2, hidden=(64, 32))
+    with torch.no_grad():  # a cliff: pixels jump between codes that are near
+        for layer in model.decoder:
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight *= 40
+    with refused("model:", ValueError) as caught:
+        explorer(model, small)
+    assert "sliders(model)" in str(caught.value)
+
+
+@pytest.mark.parametrize("hidden", [(), (16,), (16, 12, 8)])
+def test_any_number_of_layers_can_be_packed(small, hidden):
+    model = VAE(n_latent=2, hidden=hidden)
+    (panel,) = explorer(model, small).panels
+    z = somewhere(panel)
+    with torch.no_grad():
+        exact = model.draw(torch.from_numpy(z)).numpy()
+    assert np.abs(drawn_from(panel, z) - exact).max() < 0.01
+
+
+# --- the explorer ------------------------------------------------------------
+
+
+def test_the_map_holds_the_codes_of_the_digits(trained, digits):
+    model, some = trained["VAE 2"], digits[:300]
+    widget = explorer(model, some)
+    (panel,) = widget.panels
+    on_map = np.frombuffer(panel["map"], "<f4").reshape(-1, 2)
+    assert np.allclose(on_map, codes(model, some).numpy())
+    labels = np.frombuffer(widget.digits["map"], "u1")
+    assert (labels == some.labels.numpy()).all()
+    inside = (on_map > panel["low"]) & (on_map < panel["high"])
+    assert inside.mean() > 0.99
+
+
+def test_a_picked_digit_sets_code_and_label(trained, digits):
+    models = [trained["VAE 2"], trained["CVAE 2"]]
+    widget = explorer(models, digits[:300])
+    images = np.frombuffer(widget.digits["images"], "u1")
+    images = torch.from_numpy(images.reshape(-1, 28, 28).copy())
+    place = widget.digits["picks"].index(5)
+    found = (digits.images[:300] == images[place]).all(2).all(1).nonzero()
+    there = digits[found[0]]
+    assert there.labels.item() == 5
+    widget.picked = place
+    assert widget.digit == 5
+    for model, z in zip(models, widget.z):
+        assert np.allclose(z, codes(model, digits[:300])[found[0]][0])
+    sigma = np.frombuffer(widget.panels[1]["sigma"], "<f4").reshape(-1, 2)
+    _, logvar = posteriors(models[1], digits[:300])
+    expected = (logvar[found[0, 0]] / 2).exp()
+    assert np.allclose(sigma[place], expected, rtol=1e-5)
+    before = widget.z
+    widget.picked = -1
+    assert widget.z == before
+
+
+def test_python_sees_and_sets_the_code(trained, digits, judge):
+    widget = explorer(trained["CVAE 2"], digits[:300], judge)
+    seen = []
+    widget.observe(lambda change: seen.append(change["new"]), "z")
+    widget.z = [0.5, -1]
+    assert widget.z == [0.5, -1.0]
+    assert seen == [[0.5, -1.0]]
+    widget.digit = 5
+    with torch.no_grad():
+        drawn = trained["CVAE 2"].draw(
+            torch.tensor([[0.5, -1.0]]), torch.tensor([5])
+        )
+    assert np.allclose(widget.images()[0], drawn.view(28, 28))
+    sure, read = judge.read(drawn.view(1, 28, 28)).max(1)
+    assert widget.reading == [[read.item(), pytest.approx(sure.item())]]
+
+
+def test_one_code_sets_several_models_and_each_can_have_its_own(
+    trained, digits
+):
+    widget = explorer(trained, digits[:300])
+    assert [p["title"] for p in widget.panels] == list(trained)
+    widget = explorer([trained["VAE 2"], trained["CVAE 2"]], digits[:300])
+    widget.z = [1.0, 2.0]
+    assert widget.z == [[1.0, 2.0], [1.0, 2.0]]
+    widget.z = [[1.0, 2.0], [0.0, -1.0]]
+    first, second = widget.images()
+    with torch.no_grad():
+        other = trained["CVAE 2"].draw(
+            torch.tensor([[0.0, -1.0]]), torch.tensor([0])
+        )
+    assert np.allclose(second, other.view(28, 28))
+    assert np.abs(first - second).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]] * 2, [1.0, float("nan")], ["1", 2]],
+)
+def test_a_code_of_another_shape_is_refused(trained, digits, value):
+    widget = explorer(trained["VAE 2"], digits[:300])
+    with pytest.raises(TraitError, match=r"z: expected 2 finite numbers"):
+        widget.z = value
+    assert widget.z == [0.0, 0.0]
+
+
+def test_a_digit_or_pick_that_does_not_exist_is_refused(trained, digits):
+    widget = explorer(trained["CVAE 2"], digits[:300])
+    for name, value in (("digit", 10), ("digit", -1), ("picked", 20)):
+        with pytest.raises(TraitError, match=f"{name}: expected"):
+            setattr(widget, name, value)
+
+
+def test_what_the_judge_reads_is_stored_place_by_place(trained, digits, judge):
+    model = trained["CVAE 2"]
+    (panel,) = explorer(model, digits[:300], judge).panels
+    grid = np.frombuffer(panel["grid"], "u1").reshape(10, 41, 41, 2)
+    low, high = panel["low"], panel["high"]
+    for digit, row, column in ((0, 0, 40), (3, 20, 20), (7, 33, 5)):
+        z = [
+            low[0] + column / 40 * (high[0] - low[0]),
+            low[1] + row / 40 * (high[1] - low[1]),
+        ]
+        with torch.no_grad():
+            drawn = model.draw(torch.tensor([z]), torch.tensor([digit]))
+        sure, read = judge.read(drawn.view(1, 28, 28)).max(1)
+        assert grid[digit, row, column, 0] == read.item()
+        stored = grid[digit, row, column, 1] / 255
+        assert stored == pytest.approx(sure.item(), abs=0.003)
+
+
+def test_many_dimensions_come_in_the_order_of_their_kl(trained, digits):
+    model = trained["CVAE 8"]
+    (panel,) = explorer(model, digits[:300]).panels
+    nats = kl_per_dimension(model, digits[:300])
+    assert np.allclose(panel["nats"], nats)
+    assert panel["order"] == nats.argsort(descending=True).tolist()
+    assert panel["order"] != list(range(8))
+    assert not panel["map"]
+
+
+def test_an_autoencoder_has_no_prior_and_starts_among_its_codes(
+    trained, digits
+):
+    widget = explorer([trained["Autoencoder 2"], trained["VAE 2"]], digits)
+    ae, vae = widget.panels
+    assert (ae["prior"], vae["prior"]) == (False, True)
+    z = codes(trained["Autoencoder 2"], digits[:1000])
+    assert np.allclose(widget.z[0], z.median(0).values)
+    assert widget.z[1] == [0.0, 0.0]
+    assert (torch.tensor(ae["low"]) < z.amin(0)).all()
+    assert (torch.tensor(ae["high"]) > z.amax(0)).all()
+
+
+def test_equal_kinds_get_numbers_and_a_dict_gives_titles(small):
+    models = [VAE(**SIZES), VAE(**SIZES, seed=1), CVAE(**SIZES)]
+    names = [p["title"] for p in explorer(models, small).panels]
+    assert names == ["VAE", "VAE 2", "CVAE"]
+    (panel,) = explorer({"mine": models[0]}, small).panels
+    assert panel["title"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("models", "error"),
+    [
+        ([], TypeError),
+        ("VAE", TypeError),
+        ([torch.nn.Linear(2, 2)], TypeError),
+        (CVAE(**SIZES, conditions=(10, 1)), ValueError),
+        (CVAE(**SIZES, n_classes=3), ValueError),
+        (VAE(**SIZES, n_pixels=196), ValueError),
+    ],
+)
+def test_what_cannot_be_explored_is_refused(small, models, error):
+    with refused("models:", error):
+        explorer(models, small)
+    with refused("digits:"):
+        explorer(VAE(**SIZES), None)
+    with refused("judge:"):
+        explorer(VAE(**SIZES), small, judge="me")
+
+
+def test_the_explorer_leaves_a_still_and_no_address(trained, digits):
+    widget = explorer(trained, digits[:300])
+    bundle = widget._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert repr(widget) == f"Explorer({', '.join(trained)})"
+    assert data["text/plain"] == repr(widget)
+    assert "application/vnd.jupyter.widget-view+json" in data
+    still = np.asarray(Image.open(io.BytesIO(data["image/png"])).convert("L"))
+    assert still.shape[1] > 500
+    assert still.std() > 20
+
+
+def test_a_kernel_answers_the_page(trained, digits, monkeypatch):
+    widget = explorer(trained["VAE 2"], digits[:300])
+    sent = []
+    monkeypatch.setattr(widget, "send", sent.append)
+    widget._handle_custom_msg("hello", [])
+    widget._handle_custom_msg("something else", [])
+    assert sent == ["hello"]
+
+
+def test_the_chapters_store_the_script_that_is_in_the_package():
+    module = (FOLDER / "explorer.js").read_text(encoding="utf-8")
+    style = (FOLDER / "explorer.css").read_text(encoding="utf-8")
+    chapters = set()
+    for path in sorted((ROOT / "book").glob("[0-9]*.ipynb")):
+        metadata = json.loads(path.read_text())["metadata"]
+        stored = metadata.get("widgets", {}).values()
+        for state in (s for w in stored for s in w["state"].values()):
+            if state["model_name"] == "AnyModel":
+                assert state["state"]["_esm"] == module, path.name
+                assert state["state"]["_css"] == style, path.name
+                chapters.add(path.name[:2])
+    assert chapters >= {"01", "05", "08"}

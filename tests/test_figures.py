@@ -20,6 +20,9 @@ CALLS = {
     "comparison": lambda: figures.comparison({"a": IMAGES, "b": 1 - IMAGES}),
     "latent_scatter": lambda: figures.latent_scatter({"a": (CODES, DIGITS)}),
     "curves": lambda: figures.curves({"a": ([1, 2], [3, 4])}, "x", "y"),
+    "sheets": lambda: figures.sheets(
+        {name: IMAGES[:6].reshape(2, 3, 4, 5) for name in ("a", "b")}
+    ),
     "schematic": lambda: figures.schematic(IMAGES[0], IMAGES[1], True, "y"),
     "bars": lambda: figures.bars({"a": {"": [1, 2]}}, "x", "y"),
     "planes": lambda: figures.planes({"a": IMAGES[0], "b": None}, 3.0),
@@ -312,3 +315,18 @@ def test_the_schematic_shows_both_digits_and_what_lies_between(sampled):
     words = {text.get_text() for text in axes.texts}
     assert {"encoder", "decoder", "$x$", "$x'$", "$z$"} <= words
     assert ({r"$\mu$", r"$\sigma$", "y = 5"} <= words) == sampled
+
+
+def test_sheets_lie_side_by_side_and_start_at_the_top():
+    images = np.zeros((2, 3, 4, 4))
+    images[0, 2] = 1  # first row, last column
+    figure = figures.sheets({"one": images, "two": 1 - images})
+    one, two = figure.axes
+    assert [a.get_title() for a in (one, two)] == ["one", "two"]
+    sheet = one.images[0].get_array()
+    assert sheet.shape == (8, 12)
+    assert (sheet[:4, 8:] == 1).all()
+    assert sheet.sum() == 16
+    assert (two.images[0].get_array() == 1 - sheet).all()
+    narrow = figures.sheets({"one": images})
+    assert narrow.get_figwidth() < figure.get_figwidth()

@@ -38,7 +38,7 @@ TAGS = {
     "nbval-ignore-output": "data set in use, widgets, computed numbers",
     "remove-input": "a paragraph of text with computed numbers",
 }
-OUTPUTS = {"text/plain", "text/markdown", "image/png"}
+OUTPUTS = {"text/plain", "text/markdown", "image/png", refresh.VIEW}
 FORBIDDEN = re.compile(r"\.backward\(|optim\b|zero_grad|\bnn\.Module")
 
 
@@ -51,9 +51,12 @@ def tags(cell):
     return cell.metadata.get("tags", [])
 
 
+# one of the pages is no chapter: it is there to play
+NUMBERED = [path for path in refresh.chapters() if path.stem[0].isdigit()]
 chapter = pytest.mark.parametrize(
     "path", refresh.chapters(), ids=lambda p: p.stem
 )
+numbered = pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
 
 
 def test_the_table_of_contents_names_exactly_the_files_of_the_book():
@@ -153,7 +156,7 @@ def test_every_figure_has_number_caption_and_alternative_text(path):
         alt, caption = meta["image"]["alt"], meta["figure"]["caption"]
         assert len(alt) > 40 and alt != caption, cell.source
         assert len(caption) > 30 and caption.endswith("."), cell.source
-    assert len(names) >= 5
+    assert len(names) >= (5 if path in NUMBERED else 1)
     assert len(names) == len(set(names))
 
 
@@ -189,7 +192,7 @@ def test_every_claim_is_stored_as_it_is_made(path):
             }
             assert names, ast.unparse(call)
         n_claims += len(calls)
-    assert n_claims >= 4
+    assert n_claims >= (4 if path in NUMBERED else 0)
 
 
 @chapter
@@ -461,7 +464,7 @@ def test_text_with_numbers_is_computed(path):
             assert re.search(r"\d", data["text/markdown"])
 
 
-@chapter
+@numbered
 def test_chapters_have_the_parts_that_readers_expect(path):
     text = "\n".join(c.source for c in cells(path, "markdown"))
     assert "**After this chapter you will be able to say**" in text

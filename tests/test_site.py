@@ -1,6 +1,10 @@
 """The pages as built by `make book`."""
 
+import getpass
+import os
 import re
+import socket
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -8,8 +12,12 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+import security
+import tidy_pages
+
 ROOT = Path(__file__).resolve().parents[1]
-SITE = ROOT / "_build" / "html"
+SITE = Path(os.environ.get("MINIVAE_SITE") or ROOT / "_build" / "html")
 
 if not (SITE / "index.html").is_file():
     pytest.skip("no built pages: run make book", allow_module_level=True)
@@ -128,17 +136,95 @@ def test_figure_numbers_run_through_the_book():
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_the_site_holds_no_path_of_the_machine_that_built_it():
-    home = str(Path.home())
+def names_of_this_machine():
+    """Paths, and names that are no words of their own, as patterns."""
+    paths = {str(ROOT), f"{Path.home()}/", "/home/", "/Users/", "file:///"}
+    for path in paths - {"//", "/"}:
+        yield re.escape(path)
+    yield rf"\b{re.escape(getpass.getuser())}@"
+    host = socket.gethostname()
+    if len(host) > 3 and host != "localhost":
+        yield rf"\b{re.escape(host)}\b"
+
+
+def test_the_site_holds_no_path_user_or_host_of_the_machine_that_built_it():
+    private = re.compile("|".join(names_of_this_machine()))
+    endings = (".html", ".js", ".css", ".txt", ".ipynb", ".md", ".svg")
     for file in SITE.rglob("*"):
-        if file.suffix in (".html", ".js", ".css", ".txt"):
+        # MathJax is as it was published
+        if file.suffix in endings and "mathjax" not in file.parts:
             text = file.read_text(encoding="utf-8", errors="replace")
-            assert str(ROOT) not in text, file
-            if len(home) > 1:
-                assert f"{home}/" not in text, file
+            assert not private.search(text), file
+
+
+def test_each_page_has_the_policy_of_its_own_scripts():
+    for file in SITE.rglob("*.html"):
+        html = file.read_text(encoding="utf-8")
+        found = BeautifulSoup(html, "html.parser")
+        metas = found.select("meta[http-equiv=Content-Security-Policy]")
+        assert len(metas) == 1, file
+        # nothing that could run stands before it
+        assert metas[0].find_previous(["script", "link", "style"]) is None
+        scripts = security.Inline(html).scripts
+        search = file == SITE / "search.html"
+        assert metas[0]["content"] == security.policy(scripts, search), file
+        assert security.protect(html, search) == html, file
+        assert tidy_pages.tidy(html, search) == html, file
+
+
+@page
+def test_scripts_of_a_page_are_files_of_the_site(name):
+    for script in soup(name).find_all("script", src=True):
+        path = script["src"].partition("?")[0]
+        file = (SITE / name).parent / path
+        assert file.resolve().is_relative_to((SITE / "_static").resolve())
+        assert file.is_file(), script
+
+
+@page
+def test_links_within_the_book_lead_somewhere(name):
+    here = SITE / f"{name}.html"
+    for link in soup(name).find_all(["a", "link"], href=True):
+        path, _, target = link["href"].partition("#")
+        if re.match(r"[a-z]+:", path):
+            continue
+        file = (here.parent / path.partition("?")[0]).resolve()
+        file = file if path else here
+        assert file.is_file(), link
+        if target and file.suffix == ".html":
+            other = file.relative_to(SITE.resolve()).with_suffix("")
+            assert soup(str(other)).find(id=target), link
 
 
 def test_mathematics_needs_no_network():
     assert (SITE / "_static" / "mathjax" / "tex-mml-chtml.js").is_file()
     fonts = SITE / "_static/mathjax/output/chtml/fonts/woff-v2"
     assert list(fonts.glob("*.woff"))
+
+
+def test_the_policy_allows_the_scripts_of_a_page_and_no_handler():
+    page = '<head><meta charset="utf-8" />\n<script>a()</script></head>'
+    html = security.protect(page)
+    assert html.count("'sha256-") == 1
+    assert security.protect(html) == html
+    other = security.protect(html.replace("a()", "b()"))
+    assert other.count("'sha256-") == 1
+    assert other != html.replace("a()", "b()")
+    data = '<script type="application/json">{}</script>'
+    assert "sha256" not in security.protect('<meta charset="utf-8">' + data)
+    with pytest.raises(ValueError, match="inline handler onclick"):
+        security.protect(page + '<button onclick="a()">a</button>')
+    with pytest.raises(ValueError, match="no <meta charset>"):
+        security.protect("<p>a</p>")
+
+
+def test_rules_stay_where_all_their_classes_are_used():
+    css = (
+        "a{b:c}.used:before,.gone:before{b:c}.used .gone{b:c}"
+        "@media print{.used{b:c}.gone{b:c}}a:is(.gone,.used){b:c}"
+    )
+    kept = tidy_pages.without_unused(css, {"used"})
+    assert kept == (
+        "a{b:c}.used:before{b:c}@media print{.used{b:c}}a:is(.gone,.used){b:c}"
+    )
+    assert tidy_pages.without_unused(kept, {"used"}) == kept

@@ -14,18 +14,23 @@ import ast
 import base64
 import hashlib
 import importlib.util
+import io
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 BOOK = Path(__file__).resolve().parents[1]
 COVER = BOOK / "_static" / "manifold.png"  # of the cell tagged "cover"
 RUNS = BOOK / "appendix" / "runs.json"
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-learn")
 # asks the kernel of a chapter, when all its cells have run
 PROBE = f"""
@@ -48,8 +53,8 @@ print(json.dumps(dict(
 
 
 def chapters() -> list[Path]:
-    """All chapters in reading order."""
-    return sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+    """All chapters in reading order, and the page to play with."""
+    return [*sorted(BOOK.glob("[0-9][0-9]_*.ipynb")), BOOK / "try_it.ipynb"]
 
 
 def module_fingerprint(name: str) -> str:
@@ -81,7 +86,12 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{i:02d}"
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in map(_lasting, cell.outputs) if o]
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if "image/png" in data:
+                data["image/png"] = smaller(data["image/png"])
+    widgets = _shown_widgets(notebook)
     notebook.metadata = {
         "kernelspec": {
             "display_name": "Python 3",
@@ -90,19 +100,64 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         },
         "language_info": {"name": "python"},
     }
+    if widgets:
+        notebook.metadata["widgets"] = {STATE: widgets}
 
 
-def _lasting(
-    output: nbformat.NotebookNode,
-) -> nbformat.NotebookNode | None:
-    """An output as it is stored, or None for a progress bar."""
-    if output.output_type == "stream":
-        return None if output.name == "stderr" else output
-    data = output.get("data", {})
-    # the widget lives in a kernel only; its still picture stays
-    if data.pop("application/vnd.jupyter.widget-view+json", None):
-        return output if "image/png" in data else None
-    return output
+def smaller(picture: str) -> str:
+    """A PNG, in base64, of at most 256 colours or 32 greys: half the bytes."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(
+        image, mask=image.getchannel("A") if "A" in image.mode else None
+    )
+    red, green, blue = paper.split()
+    if red.tobytes() == green.tobytes() == blue.tobytes():
+        # an eye does not tell a 31st of the way from ink to paper
+        greys = [round(round(v / 255 * 31) / 31 * 255) for v in range(256)]
+        paper = red.point(greys)
+    else:
+        paper = paper.quantize(256, dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    paper.save(stream, format="png", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _shown_widgets(notebook: nbformat.NotebookNode) -> dict | None:
+    """The state of the widgets on the page, with names that do not change.
+
+    A view without a still picture is a progress bar, and goes.
+    """
+    stored = notebook.metadata.get("widgets", {}).get(STATE)
+    names: dict[str, str] = {}  # random id -> lasting one
+    for cell in notebook.cells:
+        kept = []
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if VIEW in data and "image/png" not in data:
+                continue
+            if VIEW in data:
+                _name_with_parts(data[VIEW]["model_id"], stored, names)
+                data[VIEW]["model_id"] = names[data[VIEW]["model_id"]]
+            kept.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = kept
+    if not names:
+        return None
+    text = json.dumps({i: stored["state"][i] for i in names})
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return {**stored, "state": json.loads(text)}
+
+
+def _name_with_parts(name: str, stored: dict, names: dict) -> None:
+    """Number a widget and all that its state refers to."""
+    if name in names:
+        return
+    names[name] = f"widget-{len(names):02d}"
+    state = json.dumps(stored["state"][name]["state"])
+    for part in re.findall(r"IPY_MODEL_([0-9a-f]+)", state):
+        _name_with_parts(part, stored, names)
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict:
@@ -114,7 +169,6 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
-        store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
     ).execute()
     seconds = time.perf_counter() - start

@@ -1,5 +1,6 @@
-"""Sliders over the latent space."""
+"""Widgets to walk through a latent space."""
 
 from minivae.explorer.sliders import Sliders, sliders
+from minivae.explorer.widget import Explorer, explorer
 
-__all__ = ["Sliders", "sliders"]
+__all__ = ["Explorer", "Sliders", "explorer", "sliders"]

@@ -1,6 +1,8 @@
 """One slider for each latent dimension, driving the real torch model."""
 
 import io
+import math
+from collections.abc import Iterable
 
 import ipywidgets as widgets
 import numpy as np
@@ -12,48 +14,41 @@ from minivae.figures import image_grid
 from minivae.models import Autoencoder
 
 MOST = 12  # sliders that fit on a screen
+WITHHELD = "withheld"
 
 
 class Sliders(widgets.VBox):
-    """Sliders for z, a row of buttons for the digit, and the picture.
+    """Sliders for z, controls for what the model is told, and the picture.
 
     Attributes:
         z: the `FloatSlider` of each shown dimension.
-        digit: the `ToggleButtons` for y, or None.
+        digit: the `ToggleButtons` for the label, or None.
+        told: for several conditions, the control of each: `ToggleButtons`,
+            or a `Checkbox` and a `FloatSlider`, which counts if it is ticked.
         picture: the `Image` that the decoder draws.
     """
 
     def __init__(self, model: Autoencoder, limit: float = 3.0) -> None:
-        if model.conditions:
-            raise ValueError(
-                f"model: expected one label or none to choose from, got a "
-                f"{type(model).__name__} with conditions {model.conditions}; "
-                "draw it with latent.sample_digits"
-            )
         self.model, self.limit = model, limit
         self.z = [
-            widgets.FloatSlider(
-                0.0,
-                min=-limit,
-                max=limit,
-                step=0.05,
-                description=f"z{i + 1}",
-                continuous_update=True,
-                layout={"width": "420px"},
-            )
+            _slider(f"z{i + 1}", limit)
             for i in range(min(model.n_latent, MOST))
         ]
-        self.digit = None
+        self.digit, self.told = None, []
         if model.n_classes:
-            self.digit = widgets.ToggleButtons(
-                options=[str(c) for c in range(model.n_classes)],
-                description="digit",
-                style={"button_width": "2.4em"},
-            )
+            self.digit = _buttons("digit", range(model.n_classes))
+        for i, n in enumerate(model.conditions):
+            name = f"y{i + 1}"
+            if n > 1:
+                self.told.append((_buttons(name, [WITHHELD, *range(n)]),))
+            else:
+                tick = widgets.Checkbox(False, description=f"tell {name}")
+                self.told.append((tick, _slider(name, limit)))
         self.picture = widgets.Image(
             format="png", layout={"width": "224px", "height": "224px"}
         )
         controls = [self.digit] if self.digit else []
+        controls += [control for group in self.told for control in group]
         super().__init__([*controls, *self.z, self.picture])
         for control in [*controls, *self.z]:
             control.observe(self._update, "value")
@@ -84,6 +79,9 @@ class Sliders(widgets.VBox):
         return stream.getvalue()
 
     def _label(self, n: int) -> torch.Tensor | None:
+        if self.told:
+            y = torch.tensor([_value(group) for group in self.told])
+            return y.expand(n, -1)
         if self.digit is None:
             return None
         return torch.full((n,), int(self.digit.value))
@@ -108,11 +106,39 @@ class Sliders(widgets.VBox):
         return f"Sliders({type(self.model).__name__}, {len(self.z)} for z)"
 
 
+def _slider(name: str, limit: float) -> widgets.FloatSlider:
+    return widgets.FloatSlider(
+        0.0,
+        min=-limit,
+        max=limit,
+        step=0.05,
+        description=name,
+        continuous_update=True,
+        layout={"width": "420px"},
+    )
+
+
+def _buttons(name: str, options: Iterable) -> widgets.ToggleButtons:
+    return widgets.ToggleButtons(
+        options=[str(option) for option in options],
+        description=name,
+        style={"button_width": "auto"},
+    )
+
+
+def _value(group: tuple[widgets.Widget, ...]) -> float:
+    """What the controls of a condition say; NaN where it is withheld."""
+    *tick, control = group
+    withheld = not tick[0].value if tick else control.value == WITHHELD
+    return math.nan if withheld else float(control.value)
+
+
 def sliders(model: Autoencoder, limit: float = 3.0) -> Sliders:
     """Move through the latent space of a trained model.
 
     Args:
-        model: an autoencoder, a VAE or a CVAE.
+        model: an autoencoder, a VAE or a CVAE, also one of several
+            conditions.
         limit: the sliders reach from -limit to limit.
 
     Returns:

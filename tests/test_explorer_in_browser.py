@@ -1,0 +1,437 @@
+"""The explorer on pages without a kernel, in Chromium.
+
+Chapters are tested as built; pages of our own hold models at hand, so that
+what the browser draws can be compared with PyTorch.
+"""
+
+import json
+import sys
+from base64 import b64encode
+from contextlib import contextmanager
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from browser import violations, visit
+from conftest import ROOT
+from ipywidgets.embed import embed_data
+from test_site import SITE
+
+from minivae.explorer import explorer, sliders
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+from live_widgets import classic
+
+FOLDER = ROOT / "minivae" / "explorer"
+HOST = ROOT / "book" / "_static" / "widget-host.js"
+CHAPTERS = {
+    "01_squeezing_digits": ["deep autoencoder"],
+    "05_a_map_of_digits": ["Autoencoder", "VAE"],
+    "08_only_fives": ["VAE", "CVAE"],
+    "09_what_the_code_keeps": ["CVAE, 20"],
+}
+STILLS = dict(zip(CHAPTERS, ("autoencoder", "vae", "cvae", "deep")))
+# read from a copy: Chromium warns of canvases that are read again and again
+PIXELS = """canvas => {
+  const copy = new OffscreenCanvas(28, 28).getContext("2d",
+    { willReadFrequently: true })
+  copy.drawImage(canvas, 0, 0)
+  const data = copy.getImageData(0, 0, 28, 28).data
+  return Array.from(data).filter((_, i) => i % 4 === 0)
+}"""
+DRAG = """([input, values]) => { for (const value of values) {
+  input.value = value; input.dispatchEvent(new Event("input")) } }"""
+
+
+def page_with(path, *widgets):
+    """A page as a chapter has it: a still, then a view, for each widget."""
+    data = embed_data(views=widgets, drop_defaults=False)
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><title>t</title>"
+    ]
+    parts.append(f"<style>{(FOLDER / 'explorer.css').read_text()}</style>")
+    for widget, view in zip(widgets, data["view_specs"]):
+        still = b64encode(widget.still()).decode()
+        parts.append(
+            f'<figure><img alt="still" src="data:image/png;base64,{still}">'
+            "<figcaption>Figure</figcaption></figure>"
+            '<script type="application/vnd.jupyter.widget-view+json">'
+            f"{json.dumps(view)}</script>"
+        )
+    state = json.dumps(data["manager_state"]).replace("</", "<\\/")
+    parts.append(
+        '<script type="application/vnd.jupyter.widget-state+json">'
+        f"{state}</script>"
+    )
+    module = (FOLDER / "explorer.js").read_text(encoding="utf-8")
+    parts += [
+        f"<script>{script}</script>"
+        for script in (classic(module), HOST.read_text(encoding="utf-8"))
+    ]
+    path.write_text("\n".join(parts), encoding="utf-8")
+    return path.as_uri()
+
+
+@contextmanager
+def opened(browser, address, **options):
+    """A page whose explorers have come to life."""
+    with visit(browser, address, **options) as (page, troubles):
+        page.wait_for_selector(".minivae-explorer")
+        yield page, troubles
+
+
+def shown(page, n=0):
+    """The pixels of the large digit of panel n, (28, 28) in [0, 1]."""
+    canvas = page.locator(".drawn > canvas").nth(n)
+    grey = np.array(canvas.evaluate(PIXELS), dtype=float)
+    return 1 - grey.reshape(28, 28) / 255
+
+
+def exact(model, z, digit=0):
+    y = torch.tensor([digit]) if model.n_classes else None
+    with torch.no_grad():
+        return model.draw(torch.tensor([z]), y).view(28, 28).numpy()
+
+
+def values(page, n=0):
+    """What the sliders of panel n say, in the order of the page."""
+    texts = page.locator(".panel").nth(n).locator(".value").all_inner_texts()
+    return [float(text.replace("\N{MINUS SIGN}", "-")) for text in texts]
+
+
+def agrees(page, model, n=0, digit=0):
+    """Whether panel n draws the code that it writes, in two decimals."""
+    z = np.array(values(page, n))
+    steps = product(np.linspace(-0.005, 0.005, 5), repeat=len(z))
+    return any(
+        near(shown(page, n), exact(model, (z + step).tolist(), digit))
+        for step in steps
+    )
+
+
+def near(a, b):
+    """Whether pictures agree to 1e-2, and half a step of a canvas."""
+    return np.abs(a - b).max() <= 0.01 + 0.5 / 255
+
+
+@pytest.mark.parametrize(
+    "name", ["Autoencoder 2", "VAE 2", "CVAE 2", "CVAE 8"]
+)
+def test_the_browser_draws_what_pytorch_draws(
+    browser, trained, digits, tmp_path, name
+):
+    model = trained[name]
+    widget = explorer(model, digits[:300])
+    (panel,) = widget.panels
+    random = np.random.default_rng(11)
+    low, high = np.array(panel["low"]), np.array(panel["high"])
+    z = low + (high - low) * random.random((60, model.n_latent))
+    if model.n_latent > 2:
+        z = random.normal(size=z.shape)
+    weights = b64encode(panel["weights"]).decode()
+    bare = {k: v for k, v in panel.items() if not isinstance(v, bytes)}
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        drawn = page.evaluate(
+            """async ([panel, weights, codes]) => {
+              const bytes = Uint8Array.from(atob(weights),
+                (c) => c.charCodeAt(0))
+              const decode = await minivaeExplorer.decoder(
+                {...panel, weights: new DataView(bytes.buffer)})
+              return codes.map((z, i) => Array.from(decode(z, i % 10)))
+            }""",
+            [bare, weights, z.tolist()],
+        )
+    y = torch.arange(60) % 10 if model.n_classes else None
+    with torch.no_grad():
+        wanted = model.draw(torch.tensor(z).float(), y).numpy()
+    assert np.abs(np.array(drawn) - wanted).max() < 0.01
+
+
+def test_slider_point_and_keys_move_the_code(
+    browser, trained, digits, judge, tmp_path
+):
+    model = trained["CVAE 2"]
+    widget = explorer(model, digits[:300], judge)
+    address = page_with(tmp_path / "p.html", widget)
+    with opened(browser, address) as (page, troubles):
+        assert near(shown(page), exact(model, [0.0, 0.0]))
+        first = page.locator(".sliders input").first
+        first.focus()
+        for _ in range(10):
+            page.keyboard.press("ArrowRight")
+        z1, z2 = values(page)
+        assert z1 > 0 == z2
+        assert agrees(page, model)
+        page.locator(".point").focus()
+        page.keyboard.press("Shift+ArrowDown")
+        page.keyboard.press("ArrowLeft")
+        moved = values(page)
+        assert moved[0] < z1
+        assert moved[1] < z2
+        assert agrees(page, model)
+        # drag the point from the middle of the map to its upper left
+        box = page.locator(".map").bounding_box()
+        spot = page.locator(".point").bounding_box()
+        page.mouse.move(spot["x"] + 12, spot["y"] + 12)
+        page.mouse.down()
+        page.mouse.move(
+            box["x"] + box["width"] / 4,
+            box["y"] + box["height"] / 4,
+            steps=7,
+        )
+        page.mouse.up()
+        low, high = (np.array(widget.panels[0][k]) for k in ("low", "high"))
+        there = low + (high - low) * [0.25, 0.75]
+        assert values(page) == pytest.approx(there, abs=0.1)
+        assert agrees(page, model)
+        page.mouse.move(box["x"] + 5, box["y"] + 5)  # no longer pressed
+        assert values(page) == pytest.approx(there, abs=0.1)
+        page.locator(".ten button").nth(7).click()
+        assert agrees(page, model, digit=7)
+        assert "the judge reads" in page.locator(".readout").inner_text()
+        assert troubles == []
+
+
+def test_the_row_draws_the_same_code_as_every_digit(
+    browser, trained, digits, tmp_path
+):
+    model = trained["CVAE 2"]
+    widget = explorer(model, digits[:300])
+    widget.z = [0.7, -0.4]
+    widget.digit = 4
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        buttons = page.locator(".ten button")
+        assert buttons.count() == 10
+        pressed = [
+            b.get_attribute("aria-pressed") == "true" for b in buttons.all()
+        ]
+        assert pressed == [d == 4 for d in range(10)]
+        for digit, button in enumerate(buttons.all()):
+            grey = button.locator("canvas").evaluate(PIXELS)
+            drawn = 1 - np.array(grey).reshape(28, 28) / 255
+            assert near(drawn, exact(model, [0.7, -0.4], digit))
+
+
+def test_a_picked_digit_shows_its_code_its_cloud_and_a_path(
+    browser, trained, digits, tmp_path
+):
+    models = [trained["VAE 2"], trained["CVAE 2"]]
+    widget = explorer(models, digits[:300])
+    i, j = widget.digits["picks"].index(3), widget.digits["picks"].index(8)
+
+    def code(pick, n):
+        mu = np.frombuffer(widget.panels[n]["mu"], "<f4").reshape(-1, 2)
+        return mu[pick].astype(float)
+
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        again = page.get_by_role("button", name="Resample")
+        assert again.first.is_disabled()
+        page.locator(".strip button").nth(i).click()
+        for n, model in enumerate(models):
+            assert near(shown(page, n), exact(model, code(i, n).tolist(), 3))
+            assert page.locator("svg").nth(n).locator("ellipse").count() == 2
+        again.first.click()
+        drawn = np.array(values(page, 0))
+        sigma = np.frombuffer(widget.panels[0]["sigma"], "<f4")
+        sigma = sigma.reshape(-1, 2)[i]
+        assert 0 < np.abs((drawn - code(i, 0)) / sigma).max() < 6
+        assert values(page, 1) == pytest.approx(code(i, 1), abs=0.006)
+        page.get_by_label("and another one").check()
+        page.locator(".strip button").nth(j).click()
+        assert values(page, 0) == pytest.approx(code(j, 0), abs=0.006)
+        path = page.get_by_label("Place on the path")
+        page.evaluate(DRAG, [path.element_handle(), [0.9, 0.25]])
+        middle = 0.75 * code(i, 0) + 0.25 * code(j, 0)
+        assert values(page, 0) == pytest.approx(middle, abs=0.006)
+
+
+def test_new_samples_come_from_the_prior(browser, trained, digits, tmp_path):
+    widget = explorer(
+        [trained["Autoencoder 2"], trained["VAE 2"]], digits[:300]
+    )
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        buttons = page.get_by_role("button", name="New sample")
+        assert buttons.nth(0).is_disabled()  # an autoencoder has none
+        drawn = []
+        for _ in range(200):
+            buttons.nth(1).evaluate("button => button.click()")
+            drawn.append(values(page, 1))
+        z = np.array(drawn)
+        assert np.abs(z.mean(0)).max() < 4 / 200**0.5
+        assert np.abs(z.var(0) - 1).max() < 4 * (2 / 200) ** 0.5
+        assert agrees(page, trained["VAE 2"], 1)
+
+
+def test_the_last_of_a_flood_is_shown(browser, trained, digits, tmp_path):
+    model = trained["VAE 2"]
+    widget = explorer(model, digits[:300])
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        slider = page.locator(".sliders input").first.element_handle()
+        flood = np.linspace(-2, 1.5, 500).tolist()
+        page.evaluate(DRAG, [slider, flood])
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        assert values(page)[0] == pytest.approx(1.5, abs=0.02)
+        assert agrees(page, model)
+
+
+def test_two_explorers_do_not_disturb_each_other(
+    browser, trained, digits, tmp_path
+):
+    pair = [
+        explorer(trained[name], digits[:300]) for name in ("VAE 2", "CVAE 2")
+    ]
+    with opened(browser, page_with(tmp_path / "p.html", *pair)) as (page, _):
+        first, second = page.locator(".minivae-explorer").all()
+        before = shown(page, 1)
+        first.locator(".sliders input").first.focus()
+        page.keyboard.press("End")
+        first.locator(".strip button").nth(3).click()
+        first.locator("select").select_option("digits")
+        assert (shown(page, 1) == before).all()
+        assert second.locator("select").input_value() == "codes"
+        assert second.locator('[aria-pressed="true"]').count() == 1
+        moved = shown(page, 0)
+        second.locator(".ten button").nth(9).click()
+        assert (shown(page, 0) == moved).all()
+        assert np.abs(shown(page, 1) - before).max() > 0.03
+
+
+def test_many_dimensions_have_a_slider_each(
+    browser, trained, digits, judge, tmp_path
+):
+    model = trained["CVAE 8"]
+    widget = explorer(model, digits[:300], judge)
+    (panel,) = widget.panels
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        names = page.locator(".sliders .name").all_inner_texts()
+        assert names == [f"z{i + 1}" for i in panel["order"]]
+        page.locator(".sliders input").nth(1).focus()
+        page.keyboard.press("PageUp")
+        z = [0.0] * 8
+        moved = page.locator(".sliders input").nth(1)
+        z[panel["order"][1]] = moved.evaluate("e => e.valueAsNumber")
+        assert z[panel["order"][1]] > 0
+        assert near(shown(page), exact(model, z))
+        # no grid can hold eight dimensions, and no kernel is here
+        assert "needs a running kernel" in page.inner_text(".readout")
+
+
+def test_a_control_that_needs_python_says_so(browser, trained, tmp_path):
+    widget = sliders(trained["VAE 2"])
+    with visit(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        assert "needs a running kernel" in page.inner_text(".needs-kernel")
+        assert page.locator("figure img").is_visible()
+
+
+def test_a_module_that_a_page_cannot_run_is_refused():
+    assert "window.minivaeExplorer = { a };" in classic(
+        "export default { a };"
+    )
+    for module in ("let a;", 'import "b";\nexport default 1;'):
+        with pytest.raises(ValueError, match=r"explorer\.js: expected"):
+            classic(module)
+
+
+# --- the chapters as built --------------------------------------------------
+
+built = pytest.mark.skipif(
+    not (SITE / "index.html").is_file(), reason="no built pages: make book"
+)
+chapter = pytest.mark.parametrize("name", CHAPTERS)
+
+
+def address(name):
+    return (SITE / "book" / f"{name}.html").as_uri()
+
+
+@built
+@chapter
+def test_the_explorer_of_a_chapter_works_as_a_file(browser, name):
+    with opened(browser, address(name)) as (page, troubles):
+        titles = page.locator(".panel .title strong").all_inner_texts()
+        assert titles == CHAPTERS[name]
+        # the still has made room
+        figure = page.locator("figure").filter(
+            has=page.locator(".minivae-explorer")
+        )
+        assert figure.locator("img").is_hidden()
+        assert figure.locator("figcaption").is_visible()
+        before = shown(page)
+        assert before.max() > 0.5  # there is a digit
+        for n in range(len(titles)):
+            before = shown(page, n)
+            panel = page.locator(".panel").nth(n)
+            panel.locator(".sliders input").first.focus()
+            page.keyboard.press("Home")
+            assert np.abs(shown(page, n) - before).max() > 0.1
+        if page.locator("select").count():
+            maps = page.locator(".map > canvas")
+            look = "c => c.toDataURL()"
+            before = [m.evaluate(look) for m in maps.all()]
+            options = page.locator("select option").evaluate_all(
+                "all => all.map(o => o.value)"
+            )
+            for value in options[1:]:
+                page.locator("select").select_option(value)
+                after = [m.evaluate(look) for m in maps.all()]
+                assert all(a != b for a, b in zip(before, after))
+        assert troubles == []
+
+
+@built
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@chapter
+def test_the_explorer_fits_a_narrow_page(browser, name, mode):
+    with opened(browser, address(name), width=400, mode=mode) as (page, _):
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 400
+        for control in page.locator(
+            ".minivae-explorer :is(button, input, select, canvas)"
+        ).all():
+            if not control.is_visible():
+                continue
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 400
+        for button in page.locator(".strip button, .ten button").all():
+            assert button.bounding_box()["width"] >= 24
+
+
+@built
+@chapter
+def test_controls_have_names_and_show_their_focus(browser, name):
+    with opened(browser, address(name)) as (page, _):
+        controls = page.locator(
+            ".minivae-explorer :is(button, input, select):not(:disabled)"
+        )
+        reached = 0
+        controls.first.focus()
+        for _ in range(controls.count() + 5):
+            outline = page.evaluate(
+                """() => {
+                  const here = document.activeElement
+                  if (!here.closest(".minivae-explorer")) return null
+                  return getComputedStyle(here).outlineStyle }"""
+            )
+            if outline is None:
+                break
+            assert outline != "none"
+            reached += 1
+            page.keyboard.press("Tab")
+        assert reached >= controls.count() - 1  # a hidden path slider
+        assert violations(page, ["button-name", "label", "select-name"]) == []
+
+
+@built
+@chapter
+def test_without_scripts_a_picture_stands_in(browser, name):
+    context = browser.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address(name))
+    still = page.locator(f"#fig-explorer-{STILLS[name]} img")
+    assert still.count() == 1
+    assert still.bounding_box()["width"] > 250
+    assert page.locator(".minivae-explorer").count() == 0
+    context.close()
