@@ -29,6 +29,10 @@ MODE = """mode => {
 READY = """async () => {
   await window.MathJax?.startup?.promise
   await document.fonts.ready
+  const views = document.querySelectorAll("script[type*=widget-view]").length
+  const alive = ".minivae-explorer, .needs-kernel"
+  while (document.querySelectorAll(alive).length < views)
+    await new Promise(resolve => setTimeout(resolve, 20))
 }"""
 
 

@@ -136,14 +136,14 @@ function digitCanvas(label) {
   });
 }
 
+const paper = new ImageData(SIDE, SIDE);
+const dots = new Uint32Array(paper.data.buffer); // one number for a pixel
+
 /** Ink on white paper: pixels (784,) in [0, 1] at a place of a canvas. */
 function paint(context, pixels, x = 0, y = 0) {
-  const image = context.createImageData(SIDE, SIDE);
-  for (let i = 0; i < pixels.length; i++) {
-    const grey = Math.round(255 * (1 - pixels[i]));
-    image.data.set([grey, grey, grey, 255], 4 * i);
-  }
-  context.putImageData(image, x, y);
+  for (let i = 0; i < pixels.length; i++)
+    dots[i] = 0xff000000 + 0x010101 * Math.round(255 * (1 - pixels[i]));
+  context.putImageData(paper, x, y);
 }
 
 // ---- the map of a model with two latent dimensions -------------------------
@@ -583,7 +583,9 @@ class Panel {
   }
 
   draw(z, digit) {
-    this.z = z;
+    const same = digit === this.digit && z.every((v, i) => v === this.z?.[i]);
+    if (same) return;
+    Object.assign(this, { z, digit });
     paint(this.picture.getContext("2d"), this.decode(z, digit));
     this.ten?.forEach(({ canvas, button }, d) => {
       paint(canvas.getContext("2d"), this.decode(z, d));

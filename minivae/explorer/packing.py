@@ -6,6 +6,7 @@ rounded one after the other, and what each rounding gets wrong is made up for
 by those that are still to come (Hassibi & Stork 1993; Frantar et al. 2022).
 """
 
+import copy
 import zlib
 from collections.abc import Iterator
 
@@ -60,12 +61,13 @@ def packed_layers(model: Autoencoder, inputs: Tensor, top: int) -> list[Layer]:
             The rounding is made for the region that they cover.
         top: the largest integer weight, at most 127.
     """
-    linear = [m for m in model.decoder if isinstance(m, nn.Linear)]
+    decoder = copy.deepcopy(model.decoder).cpu().double()
+    linear = [m for m in decoder if isinstance(m, nn.Linear)]
     exact = inputs.double()  # the activations of the model
     h = before = inputs.double()  # those of the rounded layers
     layers: list[Layer] = []
     for layer in linear:
-        weight, bias = layer.weight.double(), layer.bias.double()
+        weight, bias = layer.weight, layer.bias
         exact = exact @ weight.T + bias
         if layers:
             # Columns of like size round better. A ReLU lets a positive
@@ -128,7 +130,8 @@ def _error(model: Autoencoder, layers: list[Layer], inputs: Tensor) -> float:
     h = inputs.double()
     for i, layer in enumerate(layers):
         h = layer(h.relu() if i else h)
-    pair = h, model.decoder(inputs).double()
+    decoder = copy.deepcopy(model.decoder).cpu().double()
+    pair = h, decoder(inputs.double())
     if model.binary:
         pair = [p.sigmoid() for p in pair]
     a, b = (p.clamp(0, 1) for p in pair)

@@ -129,7 +129,9 @@ class Explorer(anywidget.AnyWidget):
         label = torch.tensor([self.digit])
         return torch.cat(
             [
-                latent.draw(model, z, label if model.n_classes else None)
+                latent.draw(
+                    model, z, label if model.n_classes else None
+                ).float()
                 for model, z in zip(self.models.values(), self.codes())
             ]
         ).numpy()
