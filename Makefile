@@ -5,6 +5,7 @@ UV_VERSION = 0.13.9
 UV := $(or $(shell command -v uv),.tools/bin/uv)
 VENV = .venv
 SITE = .venv-site
+BENCH = .venv-bench
 PAGE = _build/html/index.html
 
 # a relative path would mean another folder inside each notebook
@@ -19,8 +20,8 @@ export MPLBACKEND = agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lint nbval lab refresh appendices format lock \
-  clean
+.PHONY: help book serve test lint nbval faults mutants bench lab refresh \
+  appendices format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -48,6 +49,15 @@ nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
 	$(VENV)/bin/python -m pytest book --nbval --nbval-current-env \
 	  --nbval-cell-timeout=600 --durations=5 -p no:cacheprovider
 
+faults: $(VENV)/.ready ## make every fault happen and count what is lost
+	cd tests && ../$(VENV)/bin/python -m faults
+
+mutants: $(VENV)/.ready ## break the package in many ways: do the tests notice?
+	cd tests && ../$(VENV)/bin/python mutants.py
+
+bench: $(BENCH)/.ready ## compare speed with other packages [ARGS=--quick]
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
 lab: $(VENV)/.ready ## open the chapters in JupyterLab
 	$(VENV)/bin/jupyter lab --notebook-dir=book
 
@@ -65,9 +75,14 @@ lock: $(UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --all-extras --no-emit-index-url --no-header \
 	  --upgrade --output-file requirements.lock pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-deps \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --upgrade --output-file benchmarks/requirements.txt \
+	  benchmarks/requirements.in
 
 clean: ## remove what was built and installed
-	rm -rf _build $(VENV) $(SITE) .tools .cache .pytest_cache .ruff_cache
+	rm -rf _build $(VENV) $(SITE) $(BENCH) .tools .cache .pytest_cache \
+	  .ruff_cache
 
 # --- set-up, once; repeated only when the lock or the project changes -------
 
@@ -87,6 +102,17 @@ $(SITE)/.ready: requirements.lock pyproject.toml | $(UV)
 	  'site']))" > $(SITE)/site.in
 	$(UV) pip install --quiet --python $(SITE) -r $(SITE)/site.in \
 	  -c requirements.lock
+	@touch $@
+
+$(BENCH)/.ready: requirements.lock benchmarks/requirements.txt \
+  pyproject.toml | $(UV)
+	@echo "Setting up $(BENCH): $(VENV) and what it is compared with"
+	$(UV) venv --quiet --clear --python $(PYTHON) $(BENCH)
+	$(UV) pip install --quiet --python $(BENCH) --require-hashes \
+	  -r requirements.lock
+	$(UV) pip install --quiet --python $(BENCH) --require-hashes --no-deps \
+	  -r benchmarks/requirements.txt
+	$(UV) pip install --quiet --python $(BENCH) --no-deps -e .
 	@touch $@
 
 .tools/bin/uv:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minivae import data
+from minivae import data, engine, validate
 from minivae.checkpoint import CheckpointError, load_model
+from minivae.engine import Workers, find_device, processes
 from minivae.evaluate import evaluate, log_likelihood
 from minivae.latent import sample_digits
 from minivae.models import CVAE, VAE, Autoencoder
-from minivae.train import TrainConfig, find_device, fit
+from minivae.train import TrainConfig, fit
 
 MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 
@@ -47,9 +49,16 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--likelihood", choices=("bernoulli", "gaussian"))
     train.add_argument("--sigma", type=float, help="of a Gaussian pixel")
     train.add_argument("--beta", type=float, help="weight of the KL")
+    words = {"precision": engine.PRECISIONS, "compile": engine.COMPILE}
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
-        train.add_argument(flag, type=option.type, default=option.default)
+        kind = {int | None: int, float | None: float}
+        train.add_argument(
+            flag,
+            type=kind.get(option.type, option.type),
+            default=option.default,
+            choices=words.get(option.name),
+        )
     train.add_argument("--checkpoint", help="save here, and resume from here")
 
     score = command("evaluate", "Score a trained model on the test set.")
@@ -94,8 +103,11 @@ def run_train(args: argparse.Namespace) -> dict:
         seed=config.seed,
         **options,
     )
+    workers = Workers()
     digits = data.load_digits(args.data, "train")
     history = fit(model, digits, config, args.checkpoint)
+    if history.stopped:
+        raise KeyboardInterrupt
     test = data.load_digits(digits.source, "test")
     return {
         "model": args.model,
@@ -103,7 +115,7 @@ def run_train(args: argparse.Namespace) -> dict:
         "epochs": len(history.loss),
         "loss": history.loss[-1],
         "digits_per_second": history.digits_per_second[-1],
-        "test": evaluate(model, test),
+        "test": evaluate(model, test, workers=workers),
         "checkpoint": args.checkpoint,
     }
 
@@ -143,6 +155,7 @@ def run_sample(args: argparse.Namespace) -> dict:
         raise FileNotFoundError(
             f"--out: there is no folder {out.parent}; make it first"
         )
+    validate.whole("--n", args.n, 1, 100)
     model = load_model(args.checkpoint)
     if args.digit is not None:
         _refuse_conditions(model, "--digit", "sample_digits")
@@ -168,7 +181,10 @@ def main(words: list[str] | None = None) -> int:
         "sample": run_sample,
     }
     try:
-        result = commands[args.command](args)
+        with processes() as workers:
+            result = commands[args.command](args)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except (
         CheckpointError,
         data.DatasetError,
@@ -178,6 +194,8 @@ def main(words: list[str] | None = None) -> int:
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if workers.rank:
+        return 0
     if args.json:
         print(json.dumps(result))
     else:

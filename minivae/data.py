@@ -4,16 +4,20 @@ A whole data set is one uint8 tensor. A batch is one gather from it, on the
 device where it lies: no loader, no workers.
 """
 
+import contextlib
 import gzip
 import hashlib
 import http.client
+import math
 import os
+import secrets
 import sys
-import tempfile
+import threading
 import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -40,7 +44,13 @@ MNIST_SHA256 = {
 }
 # name -> torchvision class and https mirrors, tried in order
 TORCHVISION = {
-    "mnist": ("MNIST", ["https://ossci-datasets.s3.amazonaws.com/mnist/"]),
+    "mnist": (
+        "MNIST",
+        [
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ],
+    ),
     "fashion-mnist": (
         "FashionMNIST",
         [
@@ -52,6 +62,7 @@ TORCHVISION = {
 }
 NAMES = ("auto", "mnist", "fashion-mnist", "kmnist", "builtin")
 SPLITS = ("train", "test")
+LARGEST = 1 << 26  # bytes; more than any of the archives
 TEST_SEED = 0  # the binarised test set is one and the same everywhere
 
 
@@ -151,7 +162,11 @@ class Digits(Rows):
                     f"{name}: expected a torch tensor, got "
                     f"{type(value).__name__}; convert it with torch.tensor"
                 )
-        if images.dtype != torch.uint8 or images.ndim != 3 or not len(images):
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 3
+            or 0 in images.shape
+        ):
             raise ValueError(
                 "images: expected at least one image as uint8 (N, 28, 28) in "
                 f"0 to 255, got {images.dtype} {tuple(images.shape)}; scale "
@@ -186,7 +201,7 @@ class Digits(Rows):
 
     def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
         """Pixels of these images, float32 (B, D): grey, or drawn as 0 or 1."""
-        x = self.images.flatten(1)[rows]
+        x = self.images.flatten(1).index_select(0, rows)
         return x.float() / 255 if draw is None else _draw_ink(x, draw).float()
 
     def binarized(self, seed: int = TEST_SEED) -> "Digits":
@@ -277,15 +292,14 @@ def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
 
 
 def _draw_ink(images: Tensor, generator: torch.Generator) -> Tensor:
-    # r is one of 0 .. 254, so that r < X has probability exactly X / 255
-    r = torch.randint(
-        255,
-        images.shape,
-        dtype=torch.uint8,
-        device=images.device,
-        generator=generator,
-    )
-    return (images > r).to(torch.uint8)
+    # 16 random bits a pixel, four pixels from one draw of 64. Ink where
+    # r < 257 X: with probability X / 255 to within 1 / 65,536
+    n = images.numel()
+    bits = torch.empty(-(-n // 4), dtype=torch.int64, device=images.device)
+    bits.random_(-(2**63), None, generator=generator)
+    r = bits.view(torch.int16)[:n].view(images.shape)
+    r.clamp_(max=2**15 - 2)  # so that 255 is always ink
+    return (257 * images.to(torch.int16) - 2**15 > r).to(torch.uint8)
 
 
 def _draw_ones(values: Tensor, generator: torch.Generator) -> Tensor:
@@ -304,6 +318,8 @@ def batches(
     binarize: bool = True,
     shuffle: bool = True,
     withhold: float = 0.0,
+    start: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Go once through the digits; the last batch may be smaller.
 
@@ -320,6 +336,9 @@ def batches(
         shuffle: False keeps the order of the digits.
         withhold: probability, in [0, 1], that a condition of a digit is
             replaced by NaN, anew in each epoch, each one on its own.
+        start: number of the first batch; those before it are left out.
+        share: (i, n): of each batch only every n-th row, from row i on,
+            for one of n processes.
 
     Yields:
         x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,), or float32
@@ -329,7 +348,7 @@ def batches(
     validate.whole("size", size, 1, 128)
     validate.whole("seed", seed, 0, 0)
     validate.whole("epoch", epoch, 0, 0)
-    digits = digits.to(device)
+    digits = digits.to(validate.device(device))
     y = digits.y
     if binarize and isinstance(digits, Table):
         validate.rows("values", digits.values, digits.width, unit=True)
@@ -339,11 +358,15 @@ def batches(
         order = torch.randperm(
             len(digits), generator=seeded("cpu", "order", seed, epoch)
         )
-    for i, rows in enumerate(order.to(device).split(size)):
-        draw = seeded(device, "pixels", seed, epoch, i) if binarize else None
+    whole = order.to(device).split(size)
+    first, n = share
+    for i, rows in enumerate(whole[start:], start):
+        key = (seed, epoch, i, *(share if n > 1 else ()))
+        rows = rows[first::n]
+        draw = seeded(device, "pixels", *key) if binarize else None
         told = None if y is None else y[rows]
         if withhold:
-            hide = seeded(device, "withhold", seed, epoch, i)
+            hide = seeded(device, "withhold", *key)
             chance = torch.rand(told.shape, device=device, generator=hide)
             told = told.masked_fill(chance < withhold, torch.nan)
         yield digits.x(rows, draw), told
@@ -382,121 +405,187 @@ def load_digits(
         name = os.environ.get("MINIVAE_DIGITS") or "auto"
     validate.choice("name", name, NAMES)
     validate.choice("split", split, SPLITS)
+    if root is not None:
+        validate.path("root", root, "data, or leave it out")
     if name == "builtin":
         return _builtin(split)
-    folder = _root(root)
     if name != "auto":
-        return _torchvision(name, split, folder, seconds=60)
+        return _torchvision(name, split, root, seconds=60)
     try:
-        return _torchvision("mnist", split, folder, seconds=10)
+        return _torchvision("mnist", split, root, seconds=10)
     except DatasetError as error:
         print(f"Using the built-in digits: {error}")
         return _builtin(split)
 
 
 def _root(root: str | Path | None) -> Path:
-    if root is not None:
-        if not str(root):
-            raise ValueError(
-                "root: expected a folder, got an empty path; leave it out "
-                "to use $MINIVAE_DATA or the cache folder"
-            )
-        return Path(root)
-    if os.environ.get("MINIVAE_DATA"):
-        return Path(os.environ["MINIVAE_DATA"])
-    return cache_folder()
+    return Path(root or os.environ.get("MINIVAE_DATA") or cache_folder())
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be fetched or computed again."""
+    """The user's folder for what can be fetched or computed again.
+
+    Raises:
+        DatasetError: the user has no home.
+    """
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "minivae"
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "minivae"
+    try:
+        return Path(cache).expanduser() / "minivae"
+    except RuntimeError as error:
+        raise DatasetError(
+            "HOME: expected a folder to keep files in, got none; set "
+            "MINIVAE_DATA (for data) and MINIVAE_CACHE (for models) to one"
+        ) from error
 
 
-def _torchvision(name: str, split: str, root: Path, seconds: float) -> Digits:
-    from torchvision import datasets
-
+def _torchvision(
+    name: str, split: str, root: str | Path | None, seconds: float
+) -> Digits:
     class_name, mirrors = TORCHVISION[name]
-    folder = root / class_name / "raw"
+    folder = _root(root) / class_name / "raw"
     prefix = "train" if split == "train" else "t10k"
     deadline = time.monotonic() + seconds
-    for archive, md5 in getattr(datasets, class_name).resources:
-        file = folder / archive.removesuffix(".gz")
-        if file.name.startswith(prefix) and (wrong := _fault(name, file)):
-            _fetch([m + archive for m in mirrors], md5, file, wrong, deadline)
+    _sweep(folder)
+    parts = []
+    for kind in ("images-idx3", "labels-idx1"):
+        file = folder / f"{prefix}-{kind}-ubyte"
+        if wrong := _fault(name, file):
+            # here, since to load torchvision takes a second
+            from torchvision import datasets
+
+            archive = f"{file.name}.gz"
+            md5 = dict(getattr(datasets, class_name).resources)[archive]
+            fault = _fetch([m + archive for m in mirrors], md5, file, deadline)
+            # another process may have put the file there meanwhile
+            if fault and _fault(name, file):
+                raise DatasetError(
+                    f"{wrong}; fetching it failed ({fault:.60}); put it "
+                    "there, or set MINIVAE_DATA to the folder that has "
+                    f"{class_name}/raw in it"
+                )
+        parts.append(file)
     try:
-        return Digits(
-            datasets.mnist.read_image_file(
-                folder / f"{prefix}-images-idx3-ubyte"
-            ),
-            datasets.mnist.read_label_file(
-                folder / f"{prefix}-labels-idx1-ubyte"
-            ),
-            name,
-            split,
-        )
-    except Exception as error:  # the many ways of not being an IDX file
+        images, labels = map(_read_idx, parts)
+        return Digits(images, labels.long(), name, split)
+    except (OSError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{folder}: {prefix}-* is not readable as {name} ({error}); "
+            f"{folder}: {prefix}-* is unreadable as {name} ({error!s:.150}); "
             "delete these files and run again to fetch them anew"
         ) from error
 
 
+def _read_idx(file: Path) -> Tensor:
+    """The array in an IDX file of bytes (LeCun et al. 1998), uint8."""
+    content = bytearray(file.read_bytes())
+    if content[:3] != b"\x00\x00\x08" or len(content) < 4:
+        raise ValueError("it is not an IDX file of bytes")
+    start = 4 + 4 * content[3]  # its number of dimensions
+    sizes = [
+        int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)
+    ]
+    if len(content) != start + math.prod(sizes):
+        raise ValueError("another size than its header says")
+    return torch.frombuffer(content, dtype=torch.uint8)[start:].view(sizes)
+
+
 def _fault(name: str, file: Path) -> str:
     """What is wrong with a file on disk; empty if nothing is."""
-    if not file.is_file():
-        return f"{file}: not found"
-    if name != "mnist":
-        return ""
-    with open(file, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        if not file.is_file():
+            return f"{file}: not found"
+        if name != "mnist":
+            return ""
+        with open(file, "rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"{file}: {error.strerror}"
     if found == MNIST_SHA256[file.name]:
         return ""
     return f"{file}: sha256 {found} instead of {MNIST_SHA256[file.name]}"
 
 
-def _fetch(
-    urls: list[str], md5: str, file: Path, wrong: str, deadline: float
-) -> None:
-    """Put a file of a data set in its place, whole or not at all."""
+def _fetch(urls: list[str], md5: str, file: Path, deadline: float) -> str:
+    """Put a file in its place, whole or not at all; else say why not."""
     reason = ""
-    for url in urls:
+    for i, url in enumerate(urls):
+        left = deadline - time.monotonic()
         try:
-            archive = _download(url, deadline)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(file.parent, os.W_OK):  # look before the work
+                raise OSError("its folder is read-only")
+            # no mirror may use up the time of those after it
+            archive = _download(url, left / (len(urls) - i))
             if hashlib.md5(archive, usedforsecurity=False).hexdigest() != md5:
                 raise OSError("the archive has another md5 than expected")
-            content = gzip.decompress(archive)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # each process writes its own file; the last one to finish wins
-            with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-                part = Path(folder) / file.name
-                part.write_bytes(content)
-                os.replace(part, file)
-            return
+            _place(gzip.decompress(archive), file)
+            return ""
         except (
             OSError,
             EOFError,
+            ValueError,
             zlib.error,
             http.client.HTTPException,
         ) as error:
-            reason = str(error)[:80]
-    raise DatasetError(
-        f"{wrong}, and fetching it failed ({reason}); put the file there, or "
-        "set MINIVAE_DATA to the folder that has MNIST/raw in it"
-    )
+            text = getattr(error, "strerror", None) or str(error)
+            reason = " ".join(text.split()) or "too slow"
+    return reason
 
 
-def _download(url: str, deadline: float) -> bytes:
-    content = bytearray()
+def _place(content: bytes, file: Path) -> None:
+    # each process writes its own file; the last one to finish wins
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what downloads that were killed have left, after an hour."""
+    with contextlib.suppress(OSError):
+        for part in folder.glob(".*.part"):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
+
+
+def _download(url: str, seconds: float) -> bytes:
+    """What lies at an address, or an OSError when the time is over."""
+    deadline, result = time.monotonic() + seconds, Future()
+
+    def read() -> None:
+        content = bytearray()
+        try:
+            with _open(url, timeout=4) as response:
+                while chunk := response.read1(1 << 16):
+                    content += chunk
+                    if time.monotonic() > deadline:
+                        raise OSError("too slow")
+                    if len(content) > LARGEST:
+                        raise OSError("too long for an archive of digits")
+            result.set_result(bytes(content))
+        except BaseException as error:
+            result.set_exception(error)
+
+    # in a thread: the timeout above is for one answer of the network, and
+    # there is none for finding a host or for headers that drip
+    threading.Thread(target=read, daemon=True).start()
+    return result.result(seconds)
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if not newurl.startswith("https://"):
+            raise OSError(f"redirected to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(url: str, timeout: float):
     # the addresses above are all https
-    with urllib.request.urlopen(url, timeout=4) as response:  # noqa: S310
-        while chunk := response.read1(1 << 16):
-            content += chunk
-            if time.monotonic() > deadline:
-                raise OSError("too slow")
-    return bytes(content)
+    opener = urllib.request.build_opener(_HttpsOnly)
+    return opener.open(url, timeout=timeout)
 
 
 def _builtin(split: str) -> Digits:

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from minivae import validate
 from minivae.data import Digits, Rows, Table, batches, seeded
+from minivae.engine import Workers
 from minivae.models import VAE, Autoencoder
 from minivae.objective import (
     gaussian_kl,
@@ -24,7 +25,11 @@ from minivae.objective import (
 
 @torch.no_grad()
 def evaluate(
-    model: Autoencoder, digits: Rows, seed: int = 0, batch_size: int = 1000
+    model: Autoencoder,
+    digits: Rows,
+    seed: int = 0,
+    batch_size: int = 1000,
+    workers: Workers | None = None,
 ) -> dict[str, float]:
     """Means over the digits of the loss terms and of the ELBO.
 
@@ -36,6 +41,7 @@ def evaluate(
         seed: selects the codes that are drawn.
         batch_size: digits at a time. Changes which noise a digit gets, and
             nothing else.
+        workers: processes that each score a share; None is this one alone.
 
     Returns:
         "reconstruction", -log p(x|z), and, where the model has them, "kl"
@@ -43,19 +49,26 @@ def evaluate(
         has the squared error as "reconstruction" and no ELBO.
     """
     validate.whole("seed", seed, 0, 0)
+    validate.kind("model", model, Autoencoder)
     validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
         digits = digits.binarized()
-    noise = seeded(device, "evaluate", seed)
-    sums: dict[str, float] = {}
+    n = len(digits)
+    key = ()
+    if workers is not None and workers.n > 1:
+        digits, key = digits[workers.rank :: workers.n], workers.key
+    noise = seeded(device, "evaluate", seed, *key)
+    sums: dict[str, Tensor] = {}
     for x, y in batches(
         digits, batch_size, device=device, binarize=False, shuffle=False
     ):
         for name, value in model.terms(x, y, noise).items():
-            total = value.cpu().double().sum().item()
+            total = value.cpu().double().sum()
             sums[name] = sums.get(name, 0.0) + total
-    means = {name: total / len(digits) for name, total in sums.items()}
+    if key:
+        sums = {name: workers.total(total) for name, total in sums.items()}
+    means = {name: total.item() / n for name, total in sums.items()}
     del means["loss"]  # it depends on beta; its parts do not
     if "kl" in means:
         means["elbo"] = -(means["reconstruction"] + means["kl"])
@@ -89,6 +102,7 @@ def log_likelihood(
         TypeError: the model is an autoencoder, which has no p(x).
     """
     validate.whole("n_samples", n_samples, 1, 100)
+    validate.whole("seed", seed, 0, 0)
     if not isinstance(model, VAE):
         raise TypeError(
             f"model: expected a VAE or CVAE, got {type(model).__name__}, "
@@ -137,6 +151,8 @@ def log_importance_weights(
     Returns:
         Nats, (K, B).
     """
+    validate.kind("model", model, VAE)
+    validate.whole("n_samples", n_samples, 1, 100)
     q = model.encode(x, y) if q is None else q
     mu, logvar = (p.expand(n_samples, -1, -1) for p in q)
     z = reparameterize(mu, logvar, generator)  # (K, B, L)
@@ -228,6 +244,8 @@ def log_evidence(
     Returns:
         Nats, float64 (B,).
     """
+    validate.kind("model", model, VAE)
+    validate.rows("x", x, model.n_pixels, model.dtype, model.unit)
     device = next(model.parameters()).device
     grid = code_grid(model.n_latent, n, limit).to(device)
     log_cell = model.n_latent * math.log(2 * limit / n)
@@ -270,6 +288,11 @@ def optimise_q(
     Returns:
         mu, logvar, (B, L) each.
     """
+    validate.kind("model", model, VAE)
+    validate.whole("steps", steps, 1, 300)
+    validate.number("lr", lr, 0.02)
+    validate.whole("n_samples", n_samples, 1, 8)
+    validate.whole("seed", seed, 0, 0)
     q = [p.detach().clone().requires_grad_() for p in model.encode(x, y)]
     means = [torch.zeros_like(p) for p in q]
     adam = torch.optim.Adam(q, lr)
@@ -352,6 +375,7 @@ def active_units(model: VAE, digits: Rows, threshold: float = 0.01) -> Tensor:
     A dimension is active where the mean of q(z|x) moves with x: where its
     variance over the digits exceeds the threshold (Burda et al. 2016).
     """
+    validate.number("threshold", threshold, 0.01, zero=True)
     mu, _ = posteriors(model, digits)
     return mu.var(0) > threshold
 
@@ -379,6 +403,8 @@ def split_kl(
         "kl", "information", "marginal_kl": nats per digit, estimated with
         the same codes, so that the first is the sum of the others.
     """
+    validate.whole("n_samples", n_samples, 1, 1)
+    validate.whole("seed", seed, 0, 0)
     mu, logvar = (p.double() for p in posteriors(model, digits))
     noise = seeded("cpu", "split", seed)
     groups = [torch.arange(len(mu))]
@@ -427,6 +453,7 @@ class Judge(nn.Module):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
+        validate.whole("seed", seed, 0, 0)
         self.options = {"seed": seed}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -454,7 +481,9 @@ class Judge(nn.Module):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """The cross-entropy of each digit, "loss" (B,), in nats."""
-        return {"loss": cross_entropy(self.encode(x), y, reduction="none")}
+        odds = self.encode(x)
+        validate.labels(y, len(x), self.n_classes)
+        return {"loss": cross_entropy(odds, y, reduction="none")}
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
@@ -466,11 +495,16 @@ class Judge(nn.Module):
         Returns:
             (N, 10), rows sum to 1.
         """
-        parts = images.flatten(1).split(1000)
-        return torch.cat([self.encode(x).softmax(-1) for x in parts])
+        validate.kind("images", images, Tensor)
+        rows = images.flatten(1) if images.ndim > 1 else images
+        validate.rows("images", rows, self.n_pixels, unit=True)
+        return torch.cat(
+            [self.encode(x).softmax(-1) for x in rows.split(1000)]
+        )
 
     def accuracy(self, digits: Digits) -> float:
         """Share of digits that are read as labelled."""
+        validate.kind("digits", digits, Digits)
         read = self.read(digits.images.float() / 255).argmax(1)
         return (read == digits.labels).double().mean().item()
 
@@ -486,6 +520,7 @@ def codes(model: Autoencoder, digits: Rows, batch_size: int = 1000) -> Tensor:
     Returns:
         (N, L) on the CPU.
     """
+    validate.kind("model", model, Autoencoder)
     validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:

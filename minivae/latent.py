@@ -21,6 +21,7 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
     Returns:
         Square images in [0, 1] on the CPU, (N, side, side).
     """
+    validate.kind("model", model, Autoencoder)
     device = next(model.parameters()).device
     side = math.isqrt(model.n_pixels)
     if side**2 != model.n_pixels:
@@ -44,6 +45,7 @@ def reconstruct(
     Returns:
         Images in [0, 1] on the CPU, (N, side, side).
     """
+    validate.kind("model", model, Autoencoder)
     validate.kind("digits", digits, Digits, Table)
     device = next(model.parameters()).device
     if model.binary:
@@ -95,10 +97,16 @@ def sample_digits(
     if model.conditions and isinstance(y, tuple | list | type(None)):
         y = (None,) * len(model.conditions) if y is None else y
         y = _one_row(y).expand(n, -1)
-    elif isinstance(y, int):
-        y = torch.full((n,), y)
     z = torch.randn(n, model.n_latent, generator=seeded("cpu", "sample", seed))
-    return draw(model, z, y)
+    return draw(model, z, _for_each(y, n))
+
+
+def _for_each(y: object, n: int) -> object:
+    """One label for each of n codes, where y is the one for all."""
+    if not isinstance(y, int):
+        return y
+    validate.whole("y", y, 0, 5)
+    return torch.full((n,), y)
 
 
 def _one_row(y: tuple) -> Tensor:
@@ -144,13 +152,14 @@ def latent_grid(
     Raises:
         ValueError: the code has not two dimensions.
     """
+    validate.kind("model", model, Autoencoder)
     if model.n_latent != 2:
         raise ValueError(
             f"model: expected two latent dimensions, got {model.n_latent}; "
             "train one with n_latent=2 for a map"
         )
     z = quantile_grid(n)
-    return draw(model, z, None if y is None else torch.full((len(z),), y))
+    return draw(model, z, _for_each(y, len(z)))
 
 
 def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
@@ -192,8 +201,10 @@ def transfer(model: VAE, digits: Digits) -> Tensor:
     if not getattr(model, "n_classes", 0):
         raise TypeError(
             f"model: expected a CVAE of one label, got "
-            f"{type(model).__name__}, which cannot be asked for a class"
+            f"{type(model).__name__}, which cannot be asked for a class; "
+            "train a CVAE"
         )
+    validate.kind("digits", digits, Digits)
     device = next(model.parameters()).device
     data = digits.binarized() if model.binary else digits
     parts = batches(data, 1000, device=device, binarize=False, shuffle=False)
@@ -223,6 +234,13 @@ def fit_codes(
     from torch import distributions as d
 
     validate.whole("n_components", n_components, 1, 10)
+    validate.whole("seed", seed, 0, 0)
+    validate.rows("z", z, [1, *getattr(z, "shape", ())][-1])
+    if len(z) < max(2, n_components):
+        raise ValueError(
+            f"z: expected at least {max(2, n_components)} codes, got "
+            f"{len(z)}; give more, or lower n_components"
+        )
     kind = "diag" if diagonal else "full"
     fitted = GaussianMixture(
         n_components, covariance_type=kind, random_state=seed

@@ -23,10 +23,18 @@ from minivae.objective import (
 
 
 def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers of these sizes, with ReLU between them."""
+    """Linear layers of these sizes, with ReLU between them.
+
+    A layer before a ReLU starts with weights that keep the size of what
+    passes through (He et al. 2015); the last one starts smaller.
+    """
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    for layer in layers[:-2:2]:
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+    for layer in layers[::2]:
+        nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers[:-1])
 
 
@@ -200,7 +208,8 @@ class VAE(Autoencoder):
         self, x: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Mu and logvar (B, L) of q(z|x) for pixels x (B, D)."""
-        mu, logvar = super().encode(x, y).chunk(2, -1)
+        # as exact as the weights, also where the layers multiply in bf16
+        mu, logvar = super().encode(x, y).to(self.dtype).chunk(2, -1)
         return mu, logvar
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -226,7 +235,8 @@ class VAE(Autoencoder):
         Args:
             x: pixels, (B, D): binary, or grey for a Gaussian likelihood.
             y: labels, (B,), where the model is conditional.
-            generator: source of the noise; None is torch's global one.
+            generator: source of the noise, or the noise itself (B, L);
+                None is torch's global one.
 
         Returns:
             "reconstruction", -log p(x|z) at a z drawn from q(z|x); "kl";

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from minivae import validate
+
 LOG_2_PI = math.log(2 * math.pi)
+
+
+def _sum(nats: Tensor) -> Tensor:
+    # 784 numbers of bf16 add up to a sum that bf16 cannot hold
+    wide = torch.promote_types(nats.dtype, torch.float32)
+    return nats.sum(-1, dtype=wide)
 
 
 def bernoulli_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
@@ -27,7 +35,7 @@ def bernoulli_log_likelihood(x: Tensor, logits: Tensor) -> Tensor:
     Returns:
         Nats, (...,), never positive.
     """
-    return (x * logits - softplus(logits)).sum(-1)
+    return _sum(x * logits - softplus(logits))
 
 
 def gaussian_log_likelihood(
@@ -47,7 +55,7 @@ def gaussian_log_likelihood(
     """
     log_sigma = torch.as_tensor(log_sigma, dtype=x.dtype, device=x.device)
     scaled = (x - mean) * (-log_sigma).exp()
-    return (-0.5 * (scaled.square() + LOG_2_PI) - log_sigma).sum(-1)
+    return _sum(-0.5 * (scaled.square() + LOG_2_PI) - log_sigma)
 
 
 def squared_error(x: Tensor, mean: Tensor) -> Tensor:
@@ -59,7 +67,7 @@ def squared_error(x: Tensor, mean: Tensor) -> Tensor:
     Returns:
         Squared pixel values, (...,), never negative.
     """
-    return (x - mean).square().sum(-1)
+    return _sum((x - mean).square())
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -73,7 +81,7 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     Returns:
         Nats, (...,), never negative.
     """
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+    return 0.5 * _sum(mu.square() + logvar.exp() - 1 - logvar)
 
 
 def gaussian_log_density(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
@@ -89,7 +97,9 @@ def gaussian_log_density(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def reparameterize(
-    mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None
+    mu: Tensor,
+    logvar: Tensor,
+    generator: torch.Generator | Tensor | None = None,
 ) -> Tensor:
     """Draw z from N(mu, exp(logvar)) so that gradients reach both.
 
@@ -97,15 +107,18 @@ def reparameterize(
 
     Args:
         mu, logvar: mean and log variance of q(z|x), (..., L).
-        generator: source of the noise; None is torch's global one.
+        generator: source of the noise; None is torch's global one. A
+            tensor (..., L) is the noise itself.
 
     Returns:
         Codes, (..., L).
     """
+    noise = generator
     # noise enters as an input, so that gradients still reach mu and logvar
-    noise = torch.randn(
-        mu.shape, generator=generator, device=mu.device, dtype=mu.dtype
-    )
+    if not isinstance(noise, Tensor):
+        noise = torch.randn(
+            mu.shape, generator=generator, device=mu.device, dtype=mu.dtype
+        )
     return mu + (0.5 * logvar).exp() * noise
 
 
@@ -153,22 +166,14 @@ def effective_beta(
     """
     scale = {"bernoulli": 1.0, "squared": 0.5, "half squared": 1.0}
     over = {"sum": 1, "mean": 0}
-    for name, value, known in (
-        ("error", error, scale),
-        ("pixels", pixels, over),
-        ("latents", latents, over),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"{name}: expected one of {', '.join(known)}, got {value!r}; "
-                "choose one of these"
-            )
-    for name, value in (("weight", weight), ("sigma", sigma)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(
-                f"{name}: expected a positive number, got {value!r}; give "
-                "one such as 1.0"
-            )
+    validate.choice("error", error, tuple(scale))
+    validate.choice("pixels", pixels, tuple(over))
+    validate.choice("latents", latents, tuple(over))
+    validate.number("weight", weight, 1.0)
+    validate.whole("n_pixels", n_pixels, 1, 784)
+    validate.whole("n_latent", n_latent, 1, 20)
+    if sigma is not None:
+        validate.number("sigma", sigma, 1.0)
     kl = weight / (n_latent if latents == "mean" else 1)
     factor = scale[error] * (n_pixels if pixels == "mean" else 1)
     if error == "bernoulli":

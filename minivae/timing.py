@@ -4,6 +4,10 @@ A machine is faster in one second and slower in the next. So what is compared
 runs in turn, round after round, and is quoted as a ratio within a round.
 """
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -85,9 +89,9 @@ def stages(
     Returns:
         "data", "forward", "backward", "update" -> float64 (n_steps,).
     """
-    config = config or TrainConfig()
-    run = Run(model, digits, config)
-    run.optimizer = torch.optim.Adam(run.weights, lr=config.lr, fused=fused)
+    run = Run(model, digits, config or TrainConfig())
+    config = run.config  # with the batch size for these digits
+    run.optimizer.fused = fused
     feed = _endless(model, digits, config, feed)
     taken = torch.zeros(n_steps, len(STAGES), dtype=torch.float64)
     for step in range(n_steps):
@@ -96,7 +100,7 @@ def stages(
         times.append(_now())
         noise = seeded(x.device, "noise", config.seed, step)
         with validate.trusted():
-            loss = model.terms(x, y, noise)["loss"].mean()
+            loss = run.network(x, y, noise)["loss"].mean()
         times.append(_now())
         run.optimizer.zero_grad()
         loss.backward()
@@ -171,3 +175,58 @@ def _endless(model, digits, config, feed):
         yield from feed or batches(
             digits, size, seed, epoch, device, model.binary
         )
+
+
+def in_processes(n: int, *words: object) -> dict:
+    """Train with the command line in n processes of one thread each.
+
+    Args:
+        n: how many processes, at least 1.
+        words: of `python -m minivae train`.
+
+    Returns:
+        What the command prints with --json.
+
+    Raises:
+        RuntimeError: it failed; the message is its last line.
+    """
+    validate.whole("n", n, 1, 2)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*start, f"--nproc-per-node={n}", "-m", "minivae", "train"]
+    done = subprocess.run(  # noqa: S603, the words are ours
+        [*command, *map(str, words), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise RuntimeError(f"{n} processes: {' '.join(last):.300}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def expected_rate(
+    seconds: float,
+    size: int,
+    n: int,
+    n_bytes: int,
+    latency: float,
+    bandwidth: float,
+) -> float:
+    """Digits per second of n processes that share each batch.
+
+    The work of a step is divided by n. Then the gradients are added up in a
+    ring: 2 (n - 1) messages after each other, which together carry
+    2 (n - 1) / n of the gradient (Patarasuk & Yuan 2009).
+
+    Args:
+        seconds: of one step of one process with the whole batch.
+        size: digits in the batch of all.
+        n: processes.
+        n_bytes: of the gradient.
+        latency: seconds until a message arrives.
+        bandwidth: bytes a second between two neighbours.
+    """
+    turns = 2 * (n - 1)
+    talk = turns * (latency + n_bytes / n / bandwidth)
+    return size / (seconds / n + talk)

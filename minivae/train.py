@@ -2,17 +2,22 @@
 
 import hashlib
 import inspect
+import math
 import os
+import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from minivae import checkpoint as checkpoints
-from minivae import validate
+from minivae import engine, validate
+from minivae import resume as resuming
 from minivae.checkpoint import CheckpointError
 from minivae.data import (
     Digits,
@@ -22,10 +27,13 @@ from minivae.data import (
     cache_folder,
     seeded,
 )
+from minivae.engine import Network, Workers
 from minivae.models import Autoencoder
 
 # modules whose code decides what training ends in
-CODE = ("data", "models", "objective", "train")
+CODE = ("data", "engine", "models", "objective", "resume", "train")
+
+BETAS = (0.9, 0.99)  # of Adam; 0.999 forgets the first steps too slowly
 
 
 @dataclass(frozen=True)
@@ -37,20 +45,38 @@ class TrainConfig:
     """
 
     epochs: int = 10  # passes over the digits
-    batch_size: int = 128  # digits
-    lr: float = 2e-3  # step size of Adam
-    warmup: int = 200  # steps until the step size is reached
+    batch_size: int | None = None  # digits; None: 128, or 512 of 20,000 on
+    lr: float | None = None  # step size of Adam; None: by batch_size
+    warmup: int = 100  # steps until the step size is reached
+    decay: float = 0.0  # share of the steps, the last, in which it falls to 0
     kl_warmup: int = 0  # steps until the KL has its full weight
     seed: int = 0  # selects order, binarisation and noise
     device: str = "auto"  # "auto" is CUDA, else MPS, else the CPU
+    precision: str = "auto"  # of matrix products: "float32" or "bfloat16"
+    compile: str = "auto"  # "yes", "no", or "auto": where the run is long
 
     def __post_init__(self) -> None:
         validate.whole("epochs", self.epochs, 1, 10)
-        validate.whole("batch_size", self.batch_size, 1, 128)
-        validate.number("lr", self.lr, 2e-3)
-        validate.whole("warmup", self.warmup, 1, 200)
+        if self.batch_size is not None:
+            validate.whole("batch_size", self.batch_size, 1, 128)
+        if self.lr is not None:
+            validate.number("lr", self.lr, 2e-3)
+        validate.whole("warmup", self.warmup, 1, 100)
+        validate.share("decay", self.decay)
         validate.whole("kl_warmup", self.kl_warmup, 0, 1000)
         validate.whole("seed", self.seed, 0, 0)
+        validate.choice("precision", self.precision, engine.PRECISIONS)
+        validate.choice("compile", self.compile, engine.COMPILE)
+
+    def sized(self, n_digits: int) -> "TrainConfig":
+        """The same options, with batch and step size for so many digits.
+
+        The noise of a gradient falls with the root of the batch size, and
+        the step of Adam may grow with it (Malladi et al. 2022).
+        """
+        size = self.batch_size or (512 if n_digits >= 20_000 else 128)
+        lr = self.lr or 2e-3 * math.sqrt(size / 128)
+        return replace(self, batch_size=size, lr=lr)
 
 
 @dataclass
@@ -66,35 +92,11 @@ class History:
     kl: list[float] = field(default_factory=list)  # empty without a KL
     digits_per_second: list[float] = field(default_factory=list)
 
+    stopped = False  # whether a signal ended the run before its time
+
     def __repr__(self) -> str:
         last = f", loss {self.loss[-1]:.4g}" if self.loss else ""
         return f"History({len(self.loss)} epochs{last})"
-
-
-def find_device(name: str = "auto") -> torch.device:
-    """The device of this name; "auto" is CUDA, else MPS, else the CPU.
-
-    Raises:
-        ValueError: unknown, or not on this machine.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            name = "cuda"
-        elif torch.backends.mps.is_available():
-            name = "mps"
-        else:
-            name = "cpu"
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps", "xpu"):
-            raise RuntimeError("it cannot train")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"device: {name!r} is not usable here "
-            f"({str(error).splitlines()[0]:.120}); choose auto or cpu"
-        ) from error
-    return device
 
 
 def fit(
@@ -107,8 +109,10 @@ def fit(
     """Train a model with Adam and leave it with its averaged weights.
 
     Kingma & Ba 2015 for the steps, Shamir & Zhang 2013 for the average.
-    With a checkpoint, a run that was stopped goes on where its last epoch
-    ended and ends, on the same machine, with the same bits.
+    With a checkpoint, a run that was stopped goes on where it was and ends,
+    on the same machine, with the same bits. Ctrl+C ends the run after the
+    step, with all that was learnt so far. Under torchrun the processes
+    share each batch.
 
     Args:
         model: trained in place, and moved to the device.
@@ -118,45 +122,54 @@ def fit(
         progress: whether to show a bar and say what happens.
 
     Returns:
-        One entry for each epoch, those before a resume included.
+        One entry for each epoch, those before a resume included; `stopped`
+        is true after Ctrl+C.
 
     Raises:
-        ValueError: bad options, or the loss became NaN or infinite.
+        ValueError: bad options, the loss became NaN or infinite, or a batch
+            does not fit in memory.
         CheckpointError: the checkpoint is damaged or of another run.
+        SystemExit: SIGTERM came; the checkpoint is written.
     """
     from tqdm.auto import tqdm  # here, so that importing minivae is quick
 
     config = TrainConfig() if config is None else config
-    validate.kind("model", model, nn.Module)
-    validate.kind("digits", digits, Digits, Table)
-    validate.kind("config", config, TrainConfig)
-    device = find_device(config.device)
+    _check_kinds(model, digits, config)
+    if checkpoint is not None:
+        validate.path("checkpoint", checkpoint, "vae.pt")
+    device = engine.find_device(config.device)
     _check_fits(model, digits)
     model.to(device)
-    digits = digits.to(device)
-    run = Run(model, digits, config)
+    progress = progress and Workers().rank == 0
+    say = engine.tell_once if progress else _quiet
+    run = Run(model, digits.to(device), config, say)
     if checkpoint is not None:
         run.resume(checkpoint)
         run.save(checkpoint)  # finds an unusable folder before the work
-    if progress and run.epoch >= config.epochs:
+    if progress and run.complete:
         print(
             f"{checkpoint}: already at epoch {run.epoch} of {config.epochs}; "
             "give more epochs to train on"
         )
-    with tqdm(
+    bar = tqdm(
         total=config.epochs * len(digits),
-        initial=run.epoch * len(digits),
+        initial=min(run.epoch * len(digits) + run.batch * run.size, run.total),
         unit=" digits",
         unit_scale=True,
-        disable=not progress or run.epoch >= config.epochs,
-    ) as bar:
-        while run.epoch < config.epochs:
-            run.one_epoch(bar)
+        disable=not progress or run.complete,
+    )
+    with bar, run.explained(), engine.Stop() as stop:
+        while not (run.complete or run.stopped):
+            run.one_epoch(bar, stop)
             if checkpoint is not None:
                 run.save(checkpoint)
     with torch.no_grad():
         for weight, average in zip(model.parameters(), run.average):
             weight.copy_(average)
+    if run.stopped and not run.complete:
+        run.say_how_to_go_on(checkpoint)
+    if stop.signal == signal.SIGTERM:
+        raise SystemExit(128 + signal.SIGTERM)
     return run.history
 
 
@@ -175,7 +188,8 @@ def fit_once(
     Returns:
         One entry for each epoch.
     """
-    config = config or TrainConfig()
+    config = TrainConfig() if config is None else config
+    _check_kinds(model, digits, config)
     modules = {type(model).__module__, *(f"minivae.{m}" for m in CODE)}
     key = repr(
         (
@@ -205,62 +219,99 @@ class Run:
 
     Attributes:
         epoch, step: epochs and steps that are done.
+        batch: batches of the present epoch that are done.
         average: of the weights over the steps, later ones weighted more.
+        stopped: whether a signal asked to stop.
     """
 
     def __init__(
-        self, model: Autoencoder, digits: Rows, config: TrainConfig
+        self,
+        model: Autoencoder,
+        digits: Rows,
+        config: TrainConfig,
+        say: Callable[[str], None] = engine.tell_once,
     ) -> None:
+        config = config.sized(len(digits))
         self.model, self.digits, self.config = model, digits, config
+        self.workers, device = Workers(), digits.device
+        self.size = min(config.batch_size, len(digits))
+        self.n_batches = math.ceil(len(digits) / self.size)
+        self.total = config.epochs * len(digits)  # digits in the whole run
+        self.network = Network(
+            model,
+            engine.pick_precision(config.precision, model, device, say),
+            engine.pick_compile(config.compile, model, device, self.total),
+            len(range(self.workers.rank, self.size, self.workers.n)),
+            self.workers,
+            say,
+        )
         self.weights = list(model.parameters())
         self.average = [w.detach().clone() for w in self.weights]
-        self.optimizer = torch.optim.Adam(
-            self.weights, lr=config.lr, fused=True
-        )
-        self.history = History()
+        self.optimizer = engine.Adam(self.weights, config.lr, BETAS)
+        # on a GPU the loss is looked at once in an epoch: to wait for it
+        # at every step would leave the GPU idle in between
+        self.patient = device.type == "cuda"
+        self.failed = torch.full((), -1, device=device)  # step, -1 if none
+        self.history, self.sums, self.seconds = History(), [], 0.0
         self.digest = digits.digest()
         self.epoch = self.step = 0
+        self.stopped = False
 
-    def one_epoch(self, bar) -> None:
-        """Go once through the digits, one step for each batch."""
-        config, device = self.config, self.digits.device
-        start, sums = time.perf_counter(), []
-        for x, y in batches(
-            self.digits,
-            config.batch_size,
-            config.seed,
-            self.epoch,
-            device,
-            self.model.binary,
-            withhold=getattr(self.model, "withhold", 0.0),
-        ):
-            noise = seeded(device, "noise", config.seed, self.step)
+    @property
+    def batch(self) -> int:
+        """Batches of the present epoch that are done."""
+        return self.step - self.epoch * self.n_batches
+
+    @property
+    def complete(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.epochs
+
+    def one_epoch(self, bar, stop: engine.Stop) -> None:
+        """Go on to the end of the epoch, one step for each batch."""
+        config, workers, device = self.config, self.workers, self.digits.device
+        start = time.perf_counter() - self.seconds
+        for x, y in self.feed(self.batch):
+            key = (config.seed, self.step, *workers.key)
             with validate.trusted():  # the digits have been checked
-                terms = self.model.terms(x, y, noise)  # (B,) each
-            loss = self._weighted(terms).mean()
-            if not loss.isfinite():
-                raise ValueError(self._diagnosis(x, y))
+                noise = seeded(device, "noise", *key)
+                terms = self.network(x, y, noise)  # (B,) each
+            # DDP takes the mean over the processes
+            n = min(self.size, len(self.digits) - self.batch * self.size)
+            loss = self.weighted(terms).sum() * (workers.n / n)
+            self.refuse_nan(loss)
             self.optimizer.zero_grad()
             loss.backward()
             self.update()
-            sums.append(
+            self.sums.append(
                 torch.stack([v.detach().sum() for v in terms.values()])
             )
-            bar.update(len(x))
-            if self.step % 50 == 0:
-                bar.set_postfix(
-                    {k: f"{v.mean():.1f}" for k, v in terms.items()},
-                    refresh=False,
-                )
-        # sum everything and divide once: the last batch may be short
-        means = torch.stack(sums).cpu().double().sum(0) / len(self.digits)
-        for name, mean in zip(terms, means.tolist()):
-            getattr(self.history, name).append(mean)
-        seconds = time.perf_counter() - start
-        self.history.digits_per_second.append(len(self.digits) / seconds)
-        self.epoch += 1
+            bar.update(n)
+            self.stopped = self.heard(stop)
+            if self.stopped:
+                break
+        self.seconds = time.perf_counter() - start
+        self.refuse_nan()
+        if self.batch == self.n_batches:
+            self.close_epoch(list(terms))
+            last = {k: getattr(self.history, k)[-1] for k in terms}
+            bar.set_postfix({k: f"{v:.1f}" for k, v in last.items()})
 
-    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
+    def feed(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of the present epoch from one on, this worker's part."""
+        return batches(
+            self.digits,
+            self.size,
+            self.config.seed,
+            self.epoch,
+            self.digits.device,
+            self.model.binary,
+            withhold=getattr(self.model, "withhold", 0.0),
+            start=start,
+            share=self.workers.share,
+        )
+
+    def weighted(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss, with less of the KL in the first steps (Bowman 2016)."""
         config = self.config
         if self.step >= config.kl_warmup or "kl" not in terms:
@@ -270,75 +321,106 @@ class Run:
 
     def update(self) -> None:
         """One step of Adam, and one of the average of the weights."""
-        warm = min(1.0, (self.step + 1) / self.config.warmup)
-        self.optimizer.param_groups[0]["lr"] = self.config.lr * warm
+        self.optimizer.lr = self.lr
         self.optimizer.step()
         self.step += 1
         # polynomial decay: the last fifth of the steps holds most of the
         # weight, whenever one stops, so no schedule has to know the end
+        share = 9 / (self.step + 8)
+        if self.patient:  # after a NaN nothing may change any more
+            share = share * (self.failed < 0)
         with torch.no_grad():
             for average, weight in zip(self.average, self.weights):
-                average.lerp_(weight, 9 / (self.step + 8))
+                average.lerp_(weight, share)
+
+    @property
+    def lr(self) -> float:
+        """The size of the next step: it warms up, and decays if asked to."""
+        config = self.config
+        rise = min(1.0, (self.step + 1) / config.warmup)
+        left = 1 - self.step / (config.epochs * self.n_batches)
+        fall = min(1.0, left / config.decay) if config.decay else 1.0
+        return config.lr * rise * fall
+
+    def close_epoch(self, names: list[str]) -> None:
+        """Write the means of the epoch down."""
+        # sum everything and divide once: the last batch may be short
+        sums = torch.stack(self.sums).cpu().double().sum(0)
+        means = self.workers.total(sums) / len(self.digits)
+        for name, mean in zip(names, means.tolist()):
+            getattr(self.history, name).append(mean)
+        self.history.digits_per_second.append(len(self.digits) / self.seconds)
+        self.sums, self.seconds = [], 0.0
+        self.epoch += 1
+
+    def heard(self, stop: engine.Stop) -> bool:
+        """Whether to stop here; all processes give the same answer."""
+        # to agree takes a message, so several processes do it now and then
+        inside = self.batch < self.n_batches
+        if self.workers.n > 1 and inside and self.step % 10:
+            return False
+        return self.workers.any(stop.signal > 0)
+
+    def refuse_nan(self, loss: Tensor | None = None) -> None:
+        """Stop before an update that would make every weight NaN.
+
+        On a GPU only the update is stopped at once: Adam skips it where
+        `found_inf` says so. Without a loss, look whether that happened.
+        """
+        if loss is None:
+            if self.patient and self.failed >= 0:
+                step = self.failed.item()
+                raise ValueError(self._diagnosis(step))
+        elif self.patient:
+            first = (self.failed < 0) & ~loss.detach().isfinite()
+            self.failed = torch.where(first, self.step, self.failed)
+            self.optimizer.found_inf = (self.failed >= 0).float()
+        elif self.workers.any(not loss.isfinite()):
+            raise ValueError(self._diagnosis(self.step))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say what to do where the memory is too small."""
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            kinds = MemoryError | torch.OutOfMemoryError
+            if not isinstance(error, kinds) and "alloc" not in str(error):
+                raise
+            raise ValueError(
+                f"batch_size: {self.size} digits do not fit in the memory of "
+                f"{self.digits.device}; nothing was lost. Try "
+                f"{max(1, self.size // 2)}"
+            ) from error
+
+    def say_how_to_go_on(self, path: str | Path | None) -> None:
+        """One line for whoever stopped the run."""
+        self.history.stopped = True
+        if self.workers.rank == 0:
+            kept = "nothing was saved; give a checkpoint to be able to go on"
+            if path is not None:
+                kept = f"saved to {path}; run the same again to go on"
+            print(
+                f"Stopped in epoch {self.epoch + 1}, step {self.step}: {kept}"
+            )
 
     def save(self, path: str | Path) -> None:
-        """Write the whole state of the run."""
-        names = [name for name, _ in self.model.named_parameters()]
-        checkpoints.save(
-            path,
-            {
-                "model": checkpoints.describe(self.model),
-                "weights": dict(zip(names, self.average)),
-                "moving": dict(zip(names, self.weights)),
-                "optimizer": self.optimizer.state_dict(),
-                "config": asdict(self.config),
-                "data": self._data(),
-                "epoch": self.epoch,
-                "step": self.step,
-                "history": asdict(self.history),
-            },
-        )
+        """Write the whole state of the run; the first process does it."""
+        state = resuming.state(self)
+        self.workers.from_first(lambda: checkpoints.save(path, state))
 
     def resume(self, path: str | Path) -> None:
         """Take over the state of a run that was stopped, if there is one."""
-        if not Path(path).exists():
-            return
-        state = checkpoints.load(path)
-        mine = {
-            "model": checkpoints.describe(self.model),
-            "config": asdict(self.config),
-            "data": self._data(),
-        }
-        for part, settings in mine.items():
-            _compare(path, state.get(part), settings)
-        try:
-            epoch, step = state["epoch"], state["step"]
-            history, optimizer = (
-                History(**state["history"]),
-                state["optimizer"],
-            )
-            weights = list(state["weights"].values())
-            self.model.load_state_dict(state["moving"])
-            self.optimizer.load_state_dict(optimizer)
-            for average, saved in zip(self.average, weights, strict=True):
-                average.copy_(saved)
-            self.history, self.epoch, self.step = history, epoch, step
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path}: cannot be resumed "
-                f"({' '.join(str(error).split()):.150}); train to another "
-                "file, or delete this one"
-            ) from error
 
-    def _data(self) -> dict:
-        digits = self.digits
-        return {
-            "source": digits.source,
-            "split": digits.split,
-            "n": len(digits),
-            "digest": self.digest,
-        }
+        def read() -> dict | None:
+            return checkpoints.load(path) if Path(path).exists() else None
 
-    def _diagnosis(self, x: Tensor, y: Tensor) -> str:
+        state = self.workers.from_first(read)
+        if state is not None:
+            resuming.restore(self, state, path)
+
+    def _diagnosis(self, step: int) -> str:
+        x, y = next(self.feed(step - self.epoch * self.n_batches))
         with torch.no_grad(), validate.trusted():
             code = self.model.encode(x, y)
         names = ("mu", "logvar") if isinstance(code, tuple) else ("z",)
@@ -348,10 +430,20 @@ class Run:
             for name, c in zip(names, code)
         )
         return (
-            f"the loss is NaN or infinite at step {self.step} (epoch "
+            f"the loss is NaN or infinite at step {step} (epoch "
             f"{self.epoch + 1}): x in [{x.min():.3g}, {x.max():.3g}], "
             f"{ranges}; nothing was updated. Lower lr, now {self.config.lr:g}"
         )
+
+
+def _quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def _check_kinds(model: object, digits: object, config: object) -> None:
+    validate.kind("model", model, nn.Module)
+    validate.kind("digits", digits, Digits, Table)
+    validate.kind("config", config, TrainConfig)
 
 
 def _check_fits(model: Autoencoder, digits: Rows) -> None:
@@ -366,24 +458,3 @@ def _check_fits(model: Autoencoder, digits: Rows) -> None:
         validate.labels(digits.y, len(digits), model.n_classes)
     if getattr(model, "conditions", ()):
         validate.conditions(digits.y, len(digits), model.conditions)
-
-
-def _compare(path: str | Path, saved: dict, mine: dict) -> None:
-    """Refuse a checkpoint of a run with other settings."""
-    if not isinstance(saved, dict):
-        raise CheckpointError(
-            f"{path}: says nothing of {', '.join(mine)}, so it cannot be "
-            "resumed; train to another file"
-        )
-    for name in mine:
-        # a run may go on for longer, and on another device
-        if name in ("epochs", "device"):
-            continue
-        if isinstance(mine[name], dict):
-            _compare(path, saved.get(name), mine[name])
-        elif saved.get(name) != mine[name]:
-            raise CheckpointError(
-                f"{path}: was written with {name} = {saved.get(name)!r}, but "
-                f"this run has {mine[name]!r}; use the same {name}, or "
-                "another file"
-            )

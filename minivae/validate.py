@@ -5,6 +5,8 @@ to do, and is raised before any state changes.
 """
 
 import math
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,9 +49,32 @@ def kind(name: str, value: object, *kinds: type) -> None:
         )
 
 
+def path(name: str, value: object, example: str) -> None:
+    """Refuse what cannot name a file or a folder."""
+    text = str(value) if isinstance(value, str | os.PathLike) else ""
+    if not text or "\0" in text:
+        raise ValueError(
+            f"{name}: expected a path, got {value!r:.60}; give one such as "
+            f"{example}"
+        )
+
+
+def device(value: object) -> torch.device:
+    """Refuse a device that is unknown or not on this machine."""
+    try:
+        found = torch.device(value)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device: {value!r:.60} is not usable here "
+            f"({str(error).splitlines()[0]:.120}); choose cpu, or another one"
+        ) from error
+    return found
+
+
 def whole(name: str, value: object, least: int, example: int) -> None:
     """Refuse what is not a whole number of at least `least`."""
-    if type(value) is not int or value < least:
+    if type(value) is not int or not least <= value < 2**63:
         raise ValueError(
             f"{name}: expected a whole number of at least {least}, got "
             f"{value!r:.60}; give one such as {example}"
@@ -63,8 +88,7 @@ def number(
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
+        or not 0 <= value <= sys.float_info.max
         or (value == 0 and not zero)
     ):
         raise ValueError(
@@ -188,8 +212,8 @@ def conditions(value: object, n_rows: int, sizes: tuple[int, ...]) -> None:
         )
     if value.isinf().any():
         raise ValueError(
-            "y: expected finite conditions, got infinity; NaN stands for one "
-            "that is withheld"
+            "y: expected finite conditions, got infinity; correct it, where "
+            "NaN stands for one that is withheld"
         )
     for i, n in enumerate(sizes):
         given = value[:, i][~value[:, i].isnan()]

@@ -45,7 +45,7 @@ def no_network(monkeypatch):
     def urlopen(url, *args, **kwargs):
         raise AssertionError(f"a test reached for {url}")
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("minivae.data._open", urlopen)
 
 
 # not for the session: while it is open, no other test may run an event loop

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 import torch
-from conftest import digest, refused, same
+from conftest import ROOT, digest, refused, same
 
 from minivae import (
     CVAE,
@@ -269,3 +269,82 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, spy)
     checkpoint.save(tmp_path / "a.pt", {"a": 1})
     assert calls == ["fsync", "replace"]
+
+
+def test_a_file_of_the_first_format_still_loads_and_goes_on(small, tmp_path):
+    path = tmp_path / "old.pt"
+    path.write_bytes((ROOT / "tests/data/format-1.pt").read_bytes())
+    model = checkpoint.load_model(path)
+    assert model.options["hidden"] == (4,)
+    # the training that wrote it printed these losses
+    known = [552.7198681640625, 548.6691577148438]
+    assert checkpoint.load(path)["history"]["loss"] == known
+    config = TrainConfig(
+        epochs=3, batch_size=64, lr=0.002, warmup=5, device="cpu"
+    )
+    history = fit(CVAE(2, (4,)), small, config, path, False)
+    assert history.loss[:2] == known
+    assert history.loss[2] < known[1]
+    assert checkpoint.load(path)["format"] == checkpoint.FORMAT == 2
+
+
+def test_whatever_it_was_saved_on_a_file_is_read_onto_the_cpu(
+    tmp_path, monkeypatch
+):
+    places, load = [], checkpoint.torch.load
+
+    def spy(*args, **options):
+        places.append(options.get("map_location"))
+        return load(*args, **options)
+
+    monkeypatch.setattr("torch.load", spy)
+    checkpoint.save(tmp_path / "a.pt", {"a": torch.zeros(2)})
+    checkpoint.load(tmp_path / "a.pt")
+    assert places == ["cpu"]
+
+
+def test_a_model_goes_to_the_device_that_was_asked_for(tmp_path):
+    model = VAE(2, (4,))
+    state = {
+        "model": checkpoint.describe(model),
+        "weights": model.state_dict(),
+    }
+    checkpoint.save(tmp_path / "a.pt", state)
+    there = load_model(tmp_path / "a.pt", "meta")  # a device without numbers
+    assert {w.device.type for w in there.parameters()} == {"meta"}
+
+
+def test_folders_of_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "c.pt"
+    checkpoint.save(path, {"n": 1})
+    assert checkpoint.load(path)["n"] == 1
+
+
+def test_a_save_leaves_the_parts_of_other_files_alone(tmp_path):
+    other = tmp_path / ".other.pt.1.part"
+    other.write_bytes(b"")
+    checkpoint.save(tmp_path / "a.pt", {"n": 1})
+    assert other.exists()
+
+
+def test_two_checkpoints_in_one_file_are_none(tmp_path):
+    for name in ("a", "b"):
+        checkpoint.save(tmp_path / f"{name}.pt", {"n": name})
+    path = tmp_path / "both.pt"
+    both = [(tmp_path / f"{name}.pt").read_bytes() for name in ("a", "b")]
+    path.write_bytes(b"".join(both))
+    with refused(path, CheckpointError):
+        checkpoint.load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_checkpoint_and_is_not_waited_for(tmp_path):
+    path = tmp_path / "a.pt"
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDWR)  # else a faulty load would wait for ever
+    try:
+        with refused(path, CheckpointError) as caught:
+            checkpoint.load(path)
+    finally:
+        os.close(end)
+    assert "it is not a file" in str(caught.value)

@@ -1,6 +1,8 @@
 """The command line trains, scores, draws, and says what is wrong."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -18,6 +20,7 @@ from minivae import (
     sample_digits,
 )
 from minivae.__main__ import main
+from minivae.train import Run
 
 SMALL = "--data builtin --n-latent 2 --hidden 16 --device cpu --epochs"
 
@@ -222,3 +225,25 @@ def test_bad_options_end_with_status_2_and_one_clear_line(
     if line.startswith("error: "):  # our own: no usage before it
         assert err == line + "\n"
     assert {f: digest(f) for f in runs.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_ends_with_its_status_and_a_checkpoint(
+    number, status, monkeypatch, tmp_path
+):
+    path, update = tmp_path / "a.pt", Run.update
+
+    def spy(run):
+        if run.step == 3:
+            os.kill(os.getpid(), number)
+        update(run)
+
+    monkeypatch.setattr(Run, "update", spy)
+    try:
+        found = train(path, "vae", 2)
+    except SystemExit as stopped:
+        found = stopped.code
+    assert found == status
+    assert checkpoint.load(path)["step"] == 4

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import math
 import struct
 import urllib.error
 from dataclasses import replace
@@ -455,7 +456,7 @@ def serve(monkeypatch, folder, replies, mirrors=1):
             raise reply
         return io.BytesIO(reply(archives[archive]))
 
-    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr("minivae.data._open", urlopen)
     return asked
 
 
@@ -586,7 +587,7 @@ def test_a_server_that_drips_is_given_up(monkeypatch, tmp_path):
     clock = iter(range(10_000))
     now = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr(data, "time", now)
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Drip())
+    monkeypatch.setattr("minivae.data._open", lambda *_, **__: Drip())
     with pytest.raises(DatasetError, match="slow"):
         load_digits("kmnist", root=tmp_path)
     assert next(clock) < 100  # seconds
@@ -630,3 +631,24 @@ def test_mnist_is_mnist(split, n):
     mean = digits.images.double().mean().item() / 255
     assert abs(mean - 0.1307) < 0.01 * 0.1307 * (3 if split == "test" else 1)
     assert load_digits("auto", split).source == "mnist"
+
+
+def test_neighbouring_pixels_are_drawn_independently():
+    grey = torch.full((400, 28, 28), 128, dtype=torch.uint8)
+    digits = Digits(grey, torch.zeros(400).long(), "made up", "test")
+    ((x, _),) = batches(digits, 400, shuffle=False)
+    x = x - x.mean()
+    for step in (1, 2, 3, 4, 28):
+        shared = (x[:, step:] * x[:, :-step]).mean() / x.square().mean()
+        assert abs(shared) < 4 / math.sqrt(x.numel()), step
+    shared = (x[1:] * x[:-1]).mean() / x.square().mean()
+    assert abs(shared) < 4 / math.sqrt(x.numel())
+
+
+def test_paper_stays_paper_and_full_ink_stays_ink():
+    # a chance of 1 in 65,536 would show among three million pixels
+    for value in (0, 255):
+        images = torch.full((4000, 28, 28), value, dtype=torch.uint8)
+        digits = Digits(images, torch.zeros(4000).long(), "made up", "test")
+        ((x, _),) = batches(digits, 4000, shuffle=False)
+        assert x.unique().tolist() == [value / 255]

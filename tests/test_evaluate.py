@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -369,7 +370,7 @@ def test_the_bounds_stay_below_the_evidence(digits):
     elbo = evaluate(model, some)["elbo"]
     many = log_likelihood(model, some, 500)
     assert elbo < many < exact + 0.05
-    assert exact - many < 0.1 * (exact - elbo)
+    assert exact - many < 0.25 * (exact - elbo)
 
 
 # --- the posterior of one image
@@ -591,7 +592,7 @@ def test_codes_that_tell_digits_apart_have_the_log_of_their_number(
     n = small.labels.bincount().double()
     expected = math.log(200) if kind is VAE else (n * n.log()).sum() / 200
     close(found["information"], expected, 1e-2)
-    assert found["information"] <= expected + 1e-9
+    assert found["information"] <= expected + 1e-6
     close(found["kl"], evaluate(model, small)["kl"], 1e-2)
 
 
@@ -619,3 +620,36 @@ def test_scores_of_tables_and_conditions_are_those_of_their_rows(small):
     close(scores["reconstruction"], terms["reconstruction"].double().mean())
     torch.testing.assert_close(codes(model, told, 64), expected)
     assert log_likelihood(model, told[:20], 5) < 0
+
+
+def test_no_digit_is_lost_where_the_last_batch_is_short(linear):
+    model, digits, _, exact = linear
+    # 300 codes each: 13 digits pass at a time, and the last four
+    close(log_likelihood(model, digits, 300), exact.mean())
+
+
+def test_importance_samples_are_a_function_of_the_seed(small):
+    model = VAE(**SIZES)
+    found = [log_likelihood(model, small, 2, seed) for seed in (0, 1, 0)]
+    assert found[0] == found[2] != found[1]
+
+
+def test_processes_share_the_digits_and_add_up_what_they_find(small):
+    model = certain(VAE(**SIZES))
+    whole, parts = evaluate(model, small[:199]), []
+    for rank in (0, 1):
+        one = SimpleNamespace(rank=rank, n=2, key=(2, rank))
+        one.total = lambda value: 10 * value  # whatever the others found
+        parts.append(evaluate(model, small[:199], workers=one))
+    for name, value in whole.items():
+        close(sum(part[name] for part in parts), 10 * value, 1e-4)
+        assert parts[0][name] != parts[1][name]
+
+
+def test_a_judge_has_one_loss_for_each_digit(small):
+    judge = Judge()
+    x, y = small.images[:5].flatten(1) / 255, small.labels[:5]
+    with torch.no_grad():
+        loss = judge.terms(x, y)["loss"]
+        p = judge.encode(x).softmax(-1)[range(5), y]
+    close(loss, -p.log())

@@ -345,3 +345,10 @@ def test_a_fit_is_a_function_of_codes_and_seed():
     for value in (0, -1, 2.5, None):
         with refused("n_components:"):
             fit_codes(z, value)
+
+
+def test_another_seed_starts_the_fit_elsewhere():
+    z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    a, b = (fit_codes(z, 6, seed=seed) for seed in (0, 1))
+    places = [f.component_distribution.mean[:, 0].sort()[0] for f in (a, b)]
+    assert not torch.allclose(*places, atol=1e-3)

@@ -9,6 +9,7 @@ from conftest import close, refused, same, untouched_rng
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minivae import CVAE, VAE, Autoencoder, validate
+from minivae.models import mlp
 
 KINDS = {
     "ae": Autoencoder,
@@ -472,3 +473,81 @@ def test_checks_are_back_after_trusted_data():
         raise KeyError
     with refused("x:"):
         model.loss(BAD_ROWS["NaN"])
+
+
+def test_a_code_is_as_exact_as_the_weights_where_layers_use_bf16():
+    model = VAE(2, (16,))
+    with torch.autocast("cpu", torch.bfloat16):
+        mu, logvar = model.encode(torch.zeros(3, 784))
+    assert mu.dtype == logvar.dtype == torch.float32
+
+
+def test_weights_start_large_before_a_relu_and_small_at_the_end():
+    model = Autoencoder(50, (200, 100))
+    for half in (model.encoder, model.decoder):
+        *inner, last = (m for m in half if hasattr(m, "weight"))
+        # He et al. 2015: variance 2 / n before a ReLU
+        for layer in inner:
+            n = layer.weight.shape[1]
+            assert 0.9 < layer.weight.var() * n / 2 < 1.1
+            assert not layer.bias.any()
+        assert last.weight.var() * last.weight.shape[1] < 0.5
+        assert not last.bias.any()
+
+
+def test_between_layers_negative_numbers_become_zero():
+    network = mlp(1, 1, 1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(1.0)
+        out = network(torch.tensor([[-3.0], [-1.0], [2.0]]))
+    assert out.flatten().tolist() == [1, 1, 4]
+    with torch.no_grad():
+        network[-1].bias.fill_(-9.0)  # the last layer may be negative
+    assert network(torch.zeros(1, 1)).item() == -8
+
+
+def test_the_decoder_is_the_mirror_of_the_encoder():
+    model = Autoencoder(3, (20, 10))
+    sizes = [m.weight.shape[1] for m in model.decoder if hasattr(m, "weight")]
+    assert sizes == [3, 10, 20]
+    sizes = [m.weight.shape[1] for m in model.encoder if hasattr(m, "weight")]
+    assert sizes == [784, 20, 10]
+
+
+def test_the_first_half_of_what_the_encoder_emits_is_mu():
+    # a file of weights would mean something else in another order
+    model = VAE(2, (16,))
+    with torch.no_grad():
+        model.encoder[-1].weight.zero_()
+        model.encoder[-1].bias.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    mu, logvar = model.encode(torch.zeros(1, 784))
+    assert (mu.tolist(), logvar.tolist()) == ([[1, 2]], [[3, 4]])
+
+
+def test_pixels_alone_send_a_gradient_to_the_encoder(small):
+    x = small[:5].images.flatten(1) / 255
+    model = VAE(2, (16,))
+    reconstruction = model.terms(x)["reconstruction"].sum()
+    gradients = torch.autograd.grad(
+        reconstruction, list(model.encoder.parameters()), allow_unused=True
+    )
+    assert all(g is not None and g.abs().sum() > 0 for g in gradients)
+
+
+def test_the_options_hold_the_number_of_classes():
+    model = CVAE(2, (16,), n_classes=3)
+    again = CVAE(**model.options)
+    assert again.n_classes == 3
+    assert again.encoder[0].weight.shape == (16, 787)
+
+
+def test_checks_stay_away_until_the_outermost_block_ends():
+    wrong = torch.full((1, 784), 255.0)
+    model = VAE(2, (16,))
+    with validate.trusted():
+        with validate.trusted():
+            model.encode(wrong)
+        model.encode(wrong)
+    with refused("x:"):
+        model.encode(wrong)

@@ -225,3 +225,32 @@ def test_popular_recipes_have_these_betas():
 def test_a_loss_that_is_not_known_is_refused(name, value):
     with refused(f"{name}:", ValueError):
         objective.effective_beta(**{"error": "squared", name: value})
+
+
+def test_both_halves_of_a_code_are_part_of_the_graph():
+    q = MU.clone().requires_grad_(), LOGVAR.clone().requires_grad_()
+    z = objective.reparameterize(*q, torch.Generator().manual_seed(0))
+    gradients = torch.autograd.grad(z.sum(), q, allow_unused=True)
+    assert all(g is not None and g.abs().min() > 0 for g in gradients)
+
+
+def test_noise_is_as_fine_as_the_numbers_it_is_added_to():
+    zeros = torch.zeros(100, dtype=torch.float64)
+    z = objective.reparameterize(zeros, zeros)
+    assert z.dtype == torch.float64
+    assert (z != z.float()).any()
+
+
+def test_noise_can_be_given():
+    noise = torch.randn(MU.shape, generator=torch.Generator().manual_seed(0))
+    z = objective.reparameterize(MU, LOGVAR, noise)
+    close(z, MU + (LOGVAR / 2).exp() * noise)
+
+
+def test_a_sum_is_finer_than_bf16_and_as_fine_as_double():
+    ones = torch.ones(2, 785, dtype=torch.bfloat16)  # it has 784 and 788
+    rough = objective.squared_error(ones, 0 * ones)
+    assert rough.dtype == torch.float32
+    assert rough.tolist() == [785, 785]
+    tenths = torch.full((2, 784), 0.1, dtype=torch.float64)
+    close(objective.squared_error(tenths, 0 * tenths), [7.84] * 2, 1e-12)

@@ -9,6 +9,7 @@ from conftest import close, refused
 from torch.nn.functional import pad
 
 from minivae.probes import (
+    _shuffled,
     diversity,
     knn_probe,
     linear_probe,
@@ -255,3 +256,31 @@ def test_what_is_no_stack_of_images_is_refused(images):
     for function in (slant, thickness):
         with refused("images:"):
             function(images)
+
+
+def test_the_unit_of_a_dimension_does_not_matter_to_neighbours():
+    z = normal(300, 2)
+    told = halves(z, z[:, 0])
+    scaled = z * torch.tensor([1.0, 1000.0])  # the other one is only noise
+    a, b = told, halves(scaled, z[:, 0])
+    plain, wide = (regression_probe(*c, n_neighbours=5)["r2"] for c in (a, b))
+    assert plain > 0.8
+    assert wide > 0.8
+
+
+def test_the_control_is_the_mean_of_five_shuffles():
+    class Counter:
+        def __init__(self):
+            self.taught = []
+
+        def fit(self, z, y):
+            self.taught.append(tuple(y))
+            return self
+
+        def score(self, z, y):
+            return len(self.taught)
+
+    counter, y = Counter(), np.arange(20)
+    assert _shuffled(counter, y, y, y, y, 0) == 3
+    assert len(set(counter.taught)) == 5
+    assert all(sorted(t) == y.tolist() for t in counter.taught)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from minivae.models import Autoencoder
 
 MOST = 250_000  # bytes
-CLOSE, FAR = 0.006, 0.015  # difference of a pixel: good, and not good enough
+CLOSE, FAR = 0.006, 0.02  # difference of a pixel: good, and not good enough
 
 
 class Layer:
