@@ -2,6 +2,7 @@
 
 import os
 import random
+import warnings
 import zipfile
 
 import pytest
@@ -348,3 +349,17 @@ def test_a_pipe_is_no_checkpoint_and_is_not_waited_for(tmp_path):
     finally:
         os.close(end)
     assert "it is not a file" in str(caught.value)
+
+
+def test_two_records_of_one_name_are_refused(trained, tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(trained[0])
+    with zipfile.ZipFile(path) as archive:
+        name = archive.namelist()[0]
+        content = archive.read(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile notices it too
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, content)
+    with refused(path, CheckpointError):
+        checkpoint.load(path)
