@@ -21,7 +21,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book serve test lint nbval faults mutants bench lab refresh \
-  appendices format lock clean
+  appendices exercises format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -46,7 +46,8 @@ lint: $(VENV)/.ready ## check style and formatting
 	$(VENV)/bin/ruff format --check .
 
 nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
-	$(VENV)/bin/python -m pytest book --nbval --nbval-current-env \
+	$(VENV)/bin/python -m pytest book --ignore=book/exercises --nbval \
+	  --nbval-current-env \
 	  --nbval-cell-timeout=600 --durations=5 -p no:cacheprovider
 
 faults: $(VENV)/.ready ## make every fault happen and count what is lost
@@ -66,6 +67,9 @@ refresh: $(VENV)/.ready ## run chapters, store outputs [CHAPTER=name], appendice
 
 appendices: $(VENV)/.ready ## write claims, versions, package and API pages
 	$(VENV)/bin/python book/_ext/appendices.py
+
+exercises: $(VENV)/.ready ## write the students' notebooks and their pages
+	$(VENV)/bin/python course/exercises.py
 
 format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .

@@ -299,7 +299,8 @@ def _draw_ink(images: Tensor, generator: torch.Generator) -> Tensor:
     bits.random_(-(2**63), None, generator=generator)
     r = bits.view(torch.int16)[:n].view(images.shape)
     r.clamp_(max=2**15 - 2)  # so that 255 is always ink
-    return (257 * images.to(torch.int16) - 2**15 > r).to(torch.uint8)
+    # in place: a result of the same type is compared many at once
+    return (257 * images.to(torch.int16) - 2**15).gt_(r).to(torch.uint8)
 
 
 def _draw_ones(values: Tensor, generator: torch.Generator) -> Tensor:

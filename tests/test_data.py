@@ -390,6 +390,16 @@ def test_builtin_splits_are_fixed_and_disjoint(digits):
     assert len(both.unique(dim=0)) == 1797
 
 
+def test_builtin_splits_are_those_of_every_earlier_version(digits):
+    from sklearn.datasets import load_digits as small
+
+    test = load_digits("builtin", "test")
+    # stored numbers and marks of exercises rest on them
+    assert test.labels.tolist() == small().target[4::5].tolist()
+    # as much ink as a stroke of 16 sixteenths gives
+    assert abs(digits.images.float().mean() / 255 - 0.1454) < 0.001
+
+
 def test_builtin_digits_are_drawn_as_mnist_draws_them(digits):
     x = digits.images.double() / 255
     border = torch.ones(28, 28, dtype=bool)

@@ -11,9 +11,9 @@ from conftest import ROOT, refused
 from PIL import Image
 from traitlets import TraitError
 
-from minivae import CVAE, VAE, Autoencoder, codes
+from minivae import CVAE, VAE, Autoencoder, codes, quantile_grid
 from minivae.evaluate import kl_per_dimension, posteriors
-from minivae.explorer import explorer, sliders
+from minivae.explorer import explorer, packing, sliders
 
 FOLDER = ROOT / "minivae" / "explorer"
 
@@ -179,6 +179,24 @@ def test_making_up_for_rounding_is_worth_its_lines(trained, digits):
         plain = np.abs(h.sigmoid().numpy() - exact).max()
     ours = np.abs(drawn_from(panel, z) - exact).max()
     assert ours < plain / 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_of_unlike_size_are_rounded_as_well(seed):
+    model = VAE(2, (64, 32), seed=seed)
+    with torch.no_grad():
+        for layer in model.decoder[2::2]:
+            sizes = torch.logspace(-1.5, 0.5, layer.weight.shape[1])
+            layer.weight *= sizes
+            layer.bias += 0.3 * torch.linspace(-1, 1, len(layer.bias))
+    z = quantile_grid(30)
+    layers = packing.packed_layers(model, z, 127)
+    h = z.double()
+    for i, layer in enumerate(layers):
+        h = layer(h.relu() if i else h)
+    with torch.no_grad():
+        exact = model.decoder(z).double()
+    assert (h.sigmoid() - exact.sigmoid()).abs().max() < 0.001
 
 
 def test_a_decoder_of_the_default_size_travels_in_250_kilobytes(small):

@@ -24,7 +24,10 @@ if not (SITE / "index.html").is_file():
 
 toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
 NAMES = [toc["root"]] + [
-    entry["file"] for part in toc["parts"] for entry in part["chapters"]
+    page["file"]
+    for part in toc["parts"]
+    for entry in part["chapters"]
+    for page in (entry, *entry.get("sections", []))
 ]
 page = pytest.mark.parametrize("name", NAMES)
 

@@ -26,7 +26,7 @@ EDGES = {
     "data": CHECKS,
     "models": CHECKS | {"objective"},
     "checkpoint": CHECKS | {"models"},
-    "engine": set(),
+    "engine": CHECKS,
     "resume": {"checkpoint"},
     "train": CHECKS | {"data", "checkpoint", "engine", "models", "resume"},
     "evaluate": CHECKS | {"data", "engine", "models", "objective"},
@@ -36,7 +36,7 @@ EDGES = {
     "clinic": CHECKS | {"models", "objective"},
     "figures": CHECKS,
     "explorer": CHECKS | {"data", "models", "evaluate", "latent", "figures"},
-    "checks": CHECKS | {"objective", "evaluate"},
+    "checks": ALL,  # of what the chapters teach
     "notebook": CHECKS,
     "timing": CHECKS | {"data", "models", "train"},
 }
@@ -61,7 +61,7 @@ OTHERS = {
 SOURCES = sorted((ROOT / "minivae").rglob("*.py"))
 FILES = sorted(
     file
-    for folder in ("minivae", "tests", "book", "benchmarks")
+    for folder in ("minivae", "tests", "book", "benchmarks", "course")
     for file in (ROOT / folder).rglob("*.py")
     if not any(p.startswith((".", "_build")) for p in file.parts[-3:])
 )
@@ -138,6 +138,9 @@ def test_the_loop_does_not_know_which_model_it_has():
 
 BANNED = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib"}
 BANNED |= {"marshal", "shelve"}
+# a notebook's functions go to a process of the same user and notebook; what
+# comes back is data (minivae.checks.wire)
+SENDS = {ROOT / "minivae" / "checks" / "process.py": ["cloudpickle"]}
 
 
 def dangers(code, loader=False):
@@ -174,7 +177,8 @@ def dangers(code, loader=False):
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 def test_no_file_runs_foreign_code(file):
     loader = file == ROOT / "minivae" / "checkpoint.py"
-    assert list(dangers(file.read_text(), loader)) == []
+    found = list(dangers(file.read_text(), loader))
+    assert found == SENDS.get(file, [])
 
 
 @pytest.mark.parametrize(

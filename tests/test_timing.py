@@ -32,6 +32,46 @@ def test_functions_run_in_turn_and_the_first_round_is_not_counted():
         assert (values >= 0).all()
 
 
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self, monkeypatch, module):
+        self.now = 0.0
+        monkeypatch.setattr(module, "_now", lambda: self.now)
+
+    def tick(self, seconds):
+        self.now += seconds
+
+
+def test_the_round_that_loads_is_the_one_left_out(monkeypatch):
+    clock, waits = Clock(monkeypatch, timing), iter([100.0, 1.0, 2.0, 3.0])
+    taken = timing.seconds({"a": lambda: clock.tick(next(waits))}, rounds=3)
+    assert taken["a"].tolist() == [1, 2, 3]
+
+
+def test_each_stage_has_its_own_time(small, monkeypatch):
+    clock = Clock(monkeypatch, timing)
+    x, y = next(batches(small, 64, 0, 0))
+
+    def feed():
+        while True:
+            clock.tick(1)
+            yield x, y
+
+    update = timing.Run.update
+    monkeypatch.setattr(
+        timing.Run, "update", lambda run: (clock.tick(4), update(run))
+    )
+    taken = timing.stages(VAE(2, (8,)), small, n_steps=3, feed=feed())
+    found = {name: values.tolist() for name, values in taken.items()}
+    assert found == {
+        "data": [1, 1, 1],
+        "forward": [0, 0, 0],
+        "backward": [0, 0, 0],
+        "update": [4, 4, 4],
+    }
+
+
 def test_ratios_are_taken_within_a_round():
     taken = {
         "slow": torch.tensor([4.0, 30.0, 9.0]),

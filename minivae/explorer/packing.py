@@ -183,7 +183,4 @@ def _rounded(
         rest[:, j:] -= error[:, None] * carry[j, j:]
     weight = torch.empty_like(whole)
     weight[:, order] = whole
-    layer = Layer(weight.to(torch.int8), scale, bias.float())
-    missing = ((wanted - layer(h)) * matter).sum(0) / matter.sum()
-    layer.bias += missing.float()
-    return layer
+    return Layer(weight.to(torch.int8), scale, bias.float())

@@ -1,0 +1,523 @@
+"""Checks for chapter 4: the ELBO and the reparameterisation trick."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from minivae import VAE
+from minivae.checks.check import (
+    Draws,
+    Student,
+    WrongError,
+    check,
+    choice,
+    equal,
+    function,
+    number,
+    require,
+    tensor,
+)
+
+STANDARD = Normal(0.0, 1.0)
+
+
+@check()
+def gaussian_kl(draws: Draws, gaussian_kl: Student) -> None:
+    """The KL of N(mu, exp(logvar)) from N(0, I), one value for each digit.
+
+    Held against torch.distributions, and its gradient too.
+    """
+    kl = function("gaussian_kl", gaussian_kl)
+    for shape in ((5, 20), (1, 1), (7, 3)):
+        mu, logvar = draws.normal(*shape), draws.normal(*shape)
+        q = Normal(mu, (logvar / 2).exp())
+        each = kl_divergence(q, STANDARD)
+        right = each.sum(-1)
+        as_sigma = kl_divergence(Normal(mu, logvar.exp()), STANDARD)
+        twice = (2 * logvar).exp() - logvar.exp()
+        root = (logvar / 2).exp() - logvar.exp()
+        mistakes = {
+            "did you average over the latent dimensions? Sum them": each.mean(
+                -1
+            ),
+            "the factor one half is missing": 2 * right,
+            "logvar was taken for log sigma": as_sigma.sum(-1),
+            "the sign: a KL is never negative": -right,
+            "you summed over the batch as well": right.sum(),
+            "you averaged over the batch as well": right.mean(),
+            "mu does not enter": (each - mu.square() / 2).sum(-1),
+            "mu is not squared": (each + (mu - mu.square()) / 2).sum(-1),
+            "the term -1 is missing": (each + 0.5).sum(-1),
+            "the term -1 must be there for each dimension, not once": (
+                right + (shape[1] - 1) / 2
+            ),
+            "logvar.exp() is the variance already: do not square it": (
+                each + twice / 2
+            ).sum(-1),
+            "sigma stands where sigma squared belongs": (each + root / 2).sum(
+                -1
+            ),
+            "the sign of the term logvar": (each + logvar).sum(-1),
+            "the logarithm is that of the variance, logvar itself, not of "
+            "sigma": (each + logvar / 4).sum(-1),
+            "this is the KL from the prior to q; the arguments are swapped": (
+                kl_divergence(STANDARD, q).sum(-1)
+            ),
+        }
+        equal("the KL", kl(mu, logvar), right, mistakes)
+    mu = draws.normal(4, 3).requires_grad_()
+    logvar = draws.normal(4, 3).requires_grad_()
+    _, (of_mu, of_logvar) = kl.gradients(mu, logvar)
+    require(of_mu is not None, "no gradient reaches mu: was it detached?")
+    require(
+        of_logvar is not None, "no gradient reaches logvar: was it detached?"
+    )
+    equal("the gradient by mu", of_mu, mu)
+    equal("the gradient by logvar", of_logvar, (logvar.exp() - 1) / 2)
+
+
+@check()
+def reparameterize(draws: Draws, reparameterize: Student) -> None:
+    """Draws from N(mu, exp(logvar)) whose gradients reach both.
+
+    Held against the mean and the spread of many draws, the share of them
+    within one sigma, and dz/dmu = 1, dz/dlogvar = (z - mu) / 2.
+    """
+    draw = function("reparameterize", reparameterize)
+    mu = draws.uniform(1, 4, low=1, high=3)
+    logvar = torch.tensor([[-1.5, -0.5, 0.5, 1.5]])
+    logvar = logvar + draws.uniform(1, 4, low=-0.3, high=0.3)
+    sigma = (logvar[0] / 2).exp()
+    n = 20_000
+    many = (mu.expand(n, 4).clone(), logvar.expand(n, 4).clone())
+    z = tensor("z", draw(*many), (n, 4))
+    require(
+        float((z - z[:1]).abs().max()) > 0,
+        "all rows get the same noise, or none: draw it with the shape of mu",
+    )
+    same = (z[: n // 2] == z[n // 2 :]).double().mean()
+    require(same < 0.01, "some rows share their noise: draw all of it")
+    require(
+        not torch.equal(z, tensor("z", draw(*many))),
+        "two calls draw the same noise: take out the fixed seed",
+    )
+    require(
+        float(z.mean(0).abs().max()) > 0.2,
+        "the mean of the draws is 0. mu is missing: z = mu + sigma * noise",
+    )
+    of_mean = {
+        "the noise has a mean: randn has none, rand has": mu[0] + sigma / 2,
+    }
+    equal(f"the mean of {n:,} draws", z.mean(0), mu[0], of_mean, 0.1)
+    of_spread = {
+        "logvar.exp() is the variance; sigma is exp(logvar / 2)": sigma**2,
+        "the noise is not scaled by sigma": torch.ones(4),
+        "sigma is exp(logvar / 2), not logvar / 2": logvar[0].abs() / 2,
+        "sigma is exp(logvar / 2), not logvar": logvar[0].abs(),
+        "sigma is exp(logvar / 2), not its inverse": 1 / sigma,
+    }
+    what = f"the standard deviation of {n:,} draws"
+    equal(what, z.std(0), sigma, of_spread, 0.05)
+    noise = (z - mu) / sigma
+    within = float((noise.abs() < 1).double().mean())
+    # 0.6827 of a normal distribution, and a spread of 0.0017 over draws
+    require(
+        abs(within - 0.6827) < 0.014,
+        f"{within:.0%} of the draws lie within one sigma of mu, expected 68%: "
+        "the noise is not normal. Use randn",
+    )
+    between = torch.corrcoef(noise.T)
+    between.fill_diagonal_(0)
+    require(
+        float(between.abs().max()) < 0.06,
+        "the latent dimensions share their noise: draw it with the shape "
+        "of mu",
+    )
+    one = torch.zeros(1, 1)
+    tensor("z of one digit and one dimension", draw(one, one), (1, 1))
+    mu.requires_grad_()
+    logvar.requires_grad_()
+    value, (of_mu, of_logvar) = draw.gradients(mu, logvar)
+    require(of_mu is not None, "no gradient reaches mu: was it detached?")
+    require(
+        of_logvar is not None,
+        "no gradient reaches logvar: was sigma detached, or drawn with "
+        "sample()?",
+    )
+    equal("the gradient by mu", of_mu, torch.ones(1, 4))
+    right = (tensor("z", value) - mu.double()) / 2
+    equal("the gradient by logvar", of_logvar, right)
+
+
+def lively(draws: Draws, n_latent: int, n_pixels: int, beta: float) -> VAE:
+    """A small VAE whose mu, logvar and logits are of size one."""
+    model = draws.model(
+        VAE, n_latent, hidden=(8,), n_pixels=n_pixels, beta=beta
+    )
+    with torch.no_grad():
+        model.encoder[-1].bias += draws.normal(2 * n_latent)
+        model.decoder[-1].bias += draws.normal(n_pixels)
+    return model
+
+
+@check()
+def elbo(draws: Draws, elbo: Student) -> None:
+    """The ELBO of binary digits, one value for each, for given noise.
+
+    Held against Bernoulli and Normal of torch.distributions, for a network
+    of zeros against -784 ln 2, and its gradients by all weights.
+    """
+    bound = function("elbo", elbo)
+    for n, n_latent, n_pixels in ((6, 5, 30), (1, 1, 7), (3, 8, 12)):
+        model = lively(draws, n_latent, n_pixels, beta=3.0)
+        x = draws.whole(0, 2, n, n_pixels).float()
+        noise = draws.normal(n, n_latent)
+        right, mistakes = _elbo_and_mistakes(model, x, noise)
+        equal("the ELBO", bound(model, x, noise), right, mistakes)
+    _, found = bound.gradients(model, x, noise)
+    names = [name for name, _ in model.named_parameters()]
+    for name, one in zip(names, found):
+        part, _ = name.split(".", 1)
+        require(one is not None, f"no gradient reaches the {part} ({name})")
+    # of the encoder's last layer: through z and through the KL
+    at = names.index("encoder.2.bias")
+    bias = model.encoder[2].bias
+    (wanted,) = torch.autograd.grad(right.sum(), bias, retain_graph=True)
+    likelihood = mistakes["the KL is missing"]
+    (through_z,) = torch.autograd.grad(likelihood.sum(), bias)
+    mistakes = {
+        "no gradient passes through z: was it detached?": wanted - through_z,
+        "no gradient passes through the KL: was it detached?": through_z,
+    }
+    what = "the gradient by the encoder's last bias"
+    equal(what, found[at], wanted, mistakes, 1e-3)
+    blank = VAE(4, hidden=(8,))
+    with torch.no_grad():
+        for weights in blank.parameters():
+            weights.zero_()
+    x, noise = draws.digits(2).images.flatten(1) / 255, draws.normal(2, 4)
+    right = torch.full((2,), -784 * math.log(2))
+    equal("the ELBO of a network of zeros", bound(blank, x, noise), right)
+    with torch.no_grad():
+        blank.decoder[-1].bias[:] = 60 * (1 - 2 * x[0])
+    # each pixel that is not as the network believes costs 60 nats
+    right = -60.0 * (x == x[0]).sum(-1)
+    try:
+        equal("the ELBO where logits are 60", bound(blank, x, noise), right)
+    except WrongError as error:
+        raise WrongError(
+            f"{error}. Work from the logits: a sigmoid of 60 is rounded to 1"
+        ) from None
+
+
+def _elbo_and_mistakes(
+    model: VAE, x: Tensor, noise: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The ELBO by torch.distributions, and what typical mistakes give."""
+    mu, logvar = model.encode(x)
+    sigma = (logvar / 2).exp()
+
+    def likelihood(z: Tensor) -> Tensor:
+        return Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+
+    logits = model.decode(mu + sigma * noise)
+    p = Bernoulli(logits=logits)
+    rec = p.log_prob(x).sum(-1)
+    kl = kl_divergence(Normal(mu, sigma), STANDARD).sum(-1)
+    as_sigma = kl_divergence(Normal(mu, logvar.exp()), STANDARD).sum(-1)
+    again = Bernoulli(logits=logits.sigmoid()).log_prob(x).sum(-1)
+    right = rec - kl
+    return right, {
+        "the KL is added; the ELBO subtracts it": rec + kl,
+        "this is minus the ELBO, a loss": -right,
+        "the sign of the reconstruction: log p(x|z) is negative": -rec - kl,
+        "the KL is missing": rec,
+        "the likelihood is averaged over the pixels; sum it": (
+            rec / x.shape[1] - kl
+        ),
+        "the KL is averaged over the latent dimensions; sum it": (
+            rec - kl / mu.shape[1]
+        ),
+        "the noise is not used: z = mu gives no bound": likelihood(mu) - kl,
+        "logvar.exp() is the variance; sigma is exp(logvar / 2)": (
+            likelihood(mu + logvar.exp() * noise) - kl
+        ),
+        "in the KL, logvar was taken for log sigma": rec - as_sigma,
+        "the factor one half of the KL is missing": rec - 2 * kl,
+        "beta weighs the KL in a loss; the ELBO has no beta": (
+            rec - model.beta * kl
+        ),
+        "the sigmoid was applied twice": again - kl,
+        "pixels without ink count too: (1 - x) log(1 - p)": (
+            (x * p.probs.log()).sum(-1) - kl
+        ),
+        "you averaged over the batch as well": right.mean(),
+        "you summed over the batch as well": right.sum(),
+    }
+
+
+@check()
+def score_function(
+    draws: Draws, score_gradients: Student, best_baseline: Student
+) -> str:
+    """Score-function estimates by mu and logvar, and the best baseline.
+
+    The estimates are held against automatic differentiation of Normal's
+    log_prob. The baseline may leave at most 2% more variance than the best.
+    """
+    score = function("score_gradients", score_gradients)
+    for n, n_latent in ((7, 3), (1, 1), (40, 2)):
+        mu, logvar = draws.normal(n_latent), draws.normal(n_latent)
+        z = mu + (logvar / 2).exp() * draws.normal(n, n_latent)
+        values = 5 * draws.normal(n) - 20
+        found = two(
+            score(values, z, mu, logvar),
+            "score_gradients: return two tensors, the estimates by mu and "
+            "those by logvar",
+        )
+        m, lv = (
+            p.expand(n, -1).clone().requires_grad_() for p in (mu, logvar)
+        )
+        log_q = Normal(m, (lv / 2).exp()).log_prob(z).sum()
+        slopes = torch.autograd.grad(log_q, (m, lv))
+        by_mu, by_logvar = (values[:, None] * s for s in slopes)
+        sigma = (logvar / 2).exp()
+        mean = "averaged over the codes: return one estimate for each"
+        equal(
+            "the estimates by mu",
+            found[0],
+            by_mu,
+            {
+                "the slope of log q is missing": values[:, None].expand(
+                    n, n_latent
+                ),
+                "the values of f are missing": slopes[0],
+                "divide by sigma squared, not by sigma": by_mu * sigma,
+                "divide by sigma squared, exp(logvar)": by_mu * sigma**2,
+                "the sign: the slope is (z - mu) / sigma^2": -by_mu,
+                mean: by_mu.mean(0),
+            },
+        )
+        equal(
+            "the estimates by logvar",
+            found[1],
+            by_logvar,
+            {
+                "this is the gradient by log sigma, twice as large": (
+                    2 * by_logvar
+                ),
+                "this is the gradient by sigma": 2 * by_logvar / sigma,
+                "this is the gradient by the variance": by_logvar / sigma**2,
+                "the term -1 is missing: log q contains -logvar / 2": (
+                    by_logvar + values[:, None] / 2
+                ),
+                "the values of f are missing": slopes[1],
+                "the sign": -by_logvar,
+                "these are the estimates by mu": by_mu,
+                mean: by_logvar.mean(0),
+            },
+        )
+    base = function("best_baseline", best_baseline)
+    for bend in (10.0, -3.0):
+        e = draws.normal(2000)
+        s = e / draws.uniform(low=0.1, high=2.0)
+        f = bend * e.square() + 3 * e - draws.uniform(low=80, high=120)
+        found = number("the baseline", base(f, s))
+        f, s = f.double(), s.double()
+        # where the variance, a parabola in the baseline, is lowest
+        lowest = float(torch.cov(torch.stack([f * s, s]))[0, 1] / s.var())
+        before, after, left = (
+            float(((f - b) * s).var()) for b in (0.0, lowest, found)
+        )
+        if left > 1.02 * after:
+            require(
+                abs(found + lowest) > 0.02 * abs(lowest),
+                f"the baseline: found {found:.4g}, expected {lowest:.4g}. The "
+                "sign: a baseline is subtracted from f",
+            )
+            mistakes = {
+                "the mean of f is a good baseline, but not the best: codes "
+                "with a steep log q weigh more": f.mean(),
+                "this is the median of f": f.median(),
+                "this is no baseline at all": 0.0,
+                "weigh f with the square of the score": (
+                    (f * s.abs()).mean() / s.abs().mean()
+                ),
+                "the weights must add up to one: divide by the mean of the "
+                "squared score": (f * s * s).mean(),
+                "the score enters squared, above and below": (
+                    (f * s).mean() / s.square().mean()
+                ),
+            }
+            equal("the baseline", found, lowest, mistakes)
+    return (
+        f"right: in the last trial the best baseline makes the variance "
+        f"{before / after:.0f} times smaller"
+    )
+
+
+def two(value: object, message: str) -> list:
+    """Two results, as a tuple, a list or one tensor; else this message."""
+    if isinstance(value, Tensor) and value.dim() == 3:
+        value = list(value)
+    require(isinstance(value, list | tuple) and len(value) == 2, message)
+    return list(value)
+
+
+BLANKS = {
+    "a": (
+        "p(z|x)",
+        {
+            "q(z)": "q is ours to choose and has no place in Bayes' rule",
+            "p(z)": "p(x, z) / p(z) is p(x|z), by the definition of it",
+            "p(x|z)": "p(x, z) / p(x|z) is p(z), the prior",
+            "p(x)": "p(x, z) / p(x) is the posterior, not the evidence",
+        },
+    ),
+    "b": (
+        "q(z)/p(z|x)",
+        {
+            "p(z|x)/q(z)": "with it, the product of both ratios is not p(x)",
+            "q(z)/p(z)": "that is the ratio inside the ELBO's own KL",
+            "p(z)/q(z)": "the two ratios must multiply to p(x)",
+            "p(x|z)/q(z)": "the two ratios must multiply to p(x)",
+        },
+    ),
+    "c": (
+        "q(z)",
+        {
+            "p(z)": "an average over the prior does not give the ELBO",
+            "p(z|x)": "we cannot draw from the posterior; and the first term "
+            "would not be the ELBO",
+            "p(x|z)": "that is a distribution of pixels, not of codes",
+        },
+    ),
+    "d": (
+        "q(z) integrates to 1",
+        {
+            "p(z) integrates to 1": "true, but the average is not over p(z)",
+            "the logarithm is concave": "that is Jensen's inequality; this "
+            "step is an equality",
+            "q(z) is normal": "any density will do here",
+            "q(z) is the posterior": "the identity holds for every q",
+        },
+    ),
+    "e": (
+        "KL(q(z) || p(z|x))",
+        {
+            "KL(p(z|x) || q(z))": "the average is over q, so q comes first",
+            "KL(q(z) || p(z))": "that one is a part of the ELBO",
+            "KL(p(z) || q(z))": "which two densities stand in the ratio, and "
+            "over which of them is the average?",
+        },
+    ),
+    "f": (
+        "q(z) = p(z|x)",
+        {
+            "q(z) = p(z)": "then the ELBO's own KL is 0, not the gap",
+            "q(z) is normal": "a normal q may lie far from the posterior",
+            "the ELBO is 0": "the ELBO is log p(x) there, seldom 0",
+        },
+    ),
+}
+
+
+@check()
+def elbo_identity(draws: Draws, blanks: Student) -> str:
+    """The blanks in the proof of log p(x) = ELBO + KL(q || p(z|x)).
+
+    Spaces in an answer do not matter.
+    """
+    found = function("blanks", blanks)()
+    require(
+        isinstance(found, dict),
+        "blanks: return the dict with the keys a to f, filled in",
+    )
+    for letter, (right, why) in BLANKS.items():
+        spelled = {
+            "".join(known.split()).lower(): known for known in (right, *why)
+        }
+        value = found.get(letter)
+        if isinstance(value, str):
+            # a table in Markdown has \| for |
+            plain = "".join(value.replace("\\", "").split()).lower()
+            value = spelled.get(plain, value)
+        if value in (None, "", "..."):
+            raise WrongError(f"blank {letter}: not answered yet")
+        choice(f"blank {letter}", value, right, why)
+    return "right: the identity follows, and the bound with it"
+
+
+@check()
+def missed_peak(
+    draws: Draws, predicted_gap: Student, kl_on_grid: Student
+) -> str:
+    """A prediction of the gap, and the KL between densities on a grid.
+
+    The KL is held against torch.distributions, and for a mixture of two
+    separate peaks against minus the log share of the peak that q covers.
+    """
+    guess = function("predicted_gap", predicted_gap)()
+    require(guess is not None, "no prediction yet: return a number of nats")
+    guess = number("the predicted gap", guess)
+    kl = function("kl_on_grid", kl_on_grid)
+    for n in (4000, 2500):
+        cell = 24 / n
+        line = (torch.arange(n, dtype=torch.float64) + 0.5) * cell - 12
+        q, p = (
+            Normal(*(one.double() for one in (a, b)))
+            for a, b in (
+                (draws.normal(), draws.uniform(low=0.3, high=0.8)),
+                (draws.normal(), draws.uniform(low=0.9, high=1.5)),
+            )
+        )
+        log_q, log_p = q.log_prob(line), p.log_prob(line)
+        right, back = kl_divergence(q, p), kl_divergence(p, q)
+        ratio = log_q - log_p
+        mistakes = {
+            "the arguments are swapped: weigh with q, and q is above": back,
+            "the sign: log q - log p": -right,
+            "weighed with p in place of q": (log_p.exp() * ratio).sum() * cell,
+            "the width of a cell is missing": right / cell,
+            "the weights q are missing": ratio.sum() * cell,
+            "the weights q are missing: this is a plain mean": ratio.mean(),
+            "multiply by the width of a cell, not by 1 / number": right
+            / cell
+            / n,
+            "weigh with q itself, exp(log q)": (log_q * ratio).sum() * cell,
+            "this is minus the entropy of q: log p is missing": (
+                log_q.exp() * log_q
+            ).sum()
+            * cell,
+        }
+        equal("the KL", kl(log_q, log_p, cell), right, mistakes, 1e-3)
+    cell, line, log_q, log_p = two_peaks(0.2)
+    measured = kl(log_q, log_p, cell)
+    equal("the gap of the missed peak", measured, -math.log(0.2), None, 1e-3)
+    said = f"you predicted {guess:.3g} nats, measured are {-math.log(0.2):.3f}"
+    if abs(guess + math.log(0.2)) < 0.02:
+        return f"right: {said}"
+    return (
+        f"the measurement is right: {said}. Where q puts its codes, how many "
+        "times as high as the posterior is it?"
+    )
+
+
+def two_peaks(share: float) -> tuple[float, Tensor, Tensor, Tensor]:
+    """A posterior with two separate peaks, and a q that covers one.
+
+    Args:
+        share: of the posterior's mass in the peak that q covers.
+
+    Returns:
+        The width of a cell, the codes of the grid (G,), log q and log
+        posterior there, (G,), float64.
+    """
+    cell = 10 / 2000
+    line = (torch.arange(2000, dtype=torch.float64) + 0.5) * cell - 5
+    left = Normal(-2.0, 0.3).log_prob(line)
+    right = Normal(2.0, 0.3).log_prob(line)
+    both = torch.logaddexp(left + math.log(share), right + math.log(1 - share))
+    return cell, line, left, both

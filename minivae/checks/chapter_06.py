@@ -1,0 +1,620 @@
+"""Checks for chapter 6: how good the bound is."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, MultivariateNormal, Normal
+
+from minivae import VAE
+from minivae.checks.chapter_04 import STANDARD, lively, two
+from minivae.checks.check import (
+    Draws,
+    Student,
+    WrongError,
+    check,
+    equal,
+    function,
+    number,
+    require,
+    tensor,
+    whole,
+)
+from minivae.evaluate import code_grid
+from minivae.notebook import brief
+from minivae.toys import Arc
+
+
+@check()
+def importance_bound(
+    draws: Draws, log_weights: Student, importance_bound: Student
+) -> None:
+    """Log importance weights of a VAE, and the bound from K of them.
+
+    The weights are held against torch.distributions, the bound against sums
+    of ratios in float64; its gradient must be the normalised weights.
+    """
+    weigh = function("log_weights", log_weights)
+    for k, n, n_latent, n_pixels in (
+        (4, 3, 5, 20),
+        (1, 1, 1, 6),
+        (3, 5, 2, 9),
+    ):
+        model = lively(draws, n_latent, n_pixels, beta=1.0)
+        x = draws.whole(0, 2, n, n_pixels).float()
+        noise = draws.normal(k, n, n_latent)
+        right, mistakes = _weights_and_mistakes(model, x, noise)
+        equal("the log weights", weigh(model, x, noise), right, mistakes)
+    _, found = weigh.gradients(model, x, noise)
+    names = [name for name, _ in model.named_parameters()]
+    for name, one in zip(names, found):
+        require(
+            one is not None, f"no gradient reaches {name}: take out detach"
+        )
+    bias = model.encoder[2].bias
+    (wanted,) = torch.autograd.grad(right.sum(), bias)
+    equal(
+        "the gradient by the encoder's last bias (was z or q detached?)",
+        found[names.index("encoder.2.bias")],
+        wanted,
+        tolerance=1e-3,
+    )
+    bound = function("importance_bound", importance_bound)
+    for k, n in ((5, 8), (1, 3), (64, 1), (6, 6)):
+        logs = 1.5 * draws.normal(k, n) - 120
+        top = logs.double().amax(0)
+        mean = (logs.double() - top).exp().mean(0)
+        right = top + mean.log()
+        log_k = math.log(k)
+        mistakes = {
+            "this is the mean of the logarithms, the ELBO; take the "
+            "logarithm of the mean ratio": logs.mean(0),
+            "log K is missing: a mean, not a sum, of the ratios": right
+            + log_k,
+            "log K is subtracted, and once only": right - log_k,
+            "divide the sum of the ratios by K: subtract log K, not K": right
+            + log_k
+            - k,
+            "this is the largest log weight": top,
+            "sum over the codes, dimension 0, not over the digits": (
+                logs.logsumexp(-1) - math.log(n)
+            ),
+            "log K is that of the K codes, dimension 0": (
+                right + log_k - math.log(n)
+            ),
+            "you averaged over the batch as well": right.mean(),
+        }
+        equal("the bound", bound(logs), right, mistakes)
+    logs = draws.normal(5, 3).requires_grad_()
+    _, (slope,) = bound.gradients(logs)
+    require(slope is not None, "no gradient reaches the log weights")
+    ratios = logs.detach().exp()
+    equal("the gradient of the bound", slope, ratios / ratios.sum(0))
+
+
+def _weights_and_mistakes(
+    model: VAE, x: Tensor, noise: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Log weights by torch.distributions, and what mistakes give."""
+    mu, logvar = model.encode(x)
+    sigma = (logvar / 2).exp()
+    q = Normal(mu, sigma)
+    z = mu + sigma * noise
+    likelihood = Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+    prior, own = STANDARD.log_prob(z), q.log_prob(z)
+    kl = torch.distributions.kl_divergence(q, STANDARD).sum(-1)
+    right = likelihood + (prior - own).sum(-1)
+    plain = 0.5 * math.log(2 * math.pi) * z.shape[-1]
+    wide = Normal(mu, logvar.exp())
+    return right, {
+        "the sign of log q: the ratio is p(x, z) / q(z|x)": (
+            likelihood + (prior + own).sum(-1)
+        ),
+        "the prior is missing: p(x, z) = p(x|z) p(z)": (
+            likelihood - own.sum(-1)
+        ),
+        "log q is missing": likelihood + prior.sum(-1),
+        "only log p(x|z) is there; prior and q are missing": likelihood,
+        "the closed form of the KL makes no ratio: use log p(z) and log q "
+        "of this very code": likelihood - kl,
+        "the sign of the prior": likelihood - (prior + own).sum(-1),
+        "this is minus the log weight": -right,
+        "a constant ln(2 pi) / 2 per dimension is missing in log p(z)": (
+            right + plain
+        ),
+        "a constant ln(2 pi) / 2 per dimension is missing in log q": (
+            right - plain
+        ),
+        "the term -logvar / 2 is missing in log q": (
+            right - logvar.sum(-1) / 2
+        ),
+        "sum log p(z) and log q over the latent dimensions": (
+            likelihood + (prior - own).mean(-1)
+        ),
+        "logvar was taken for log sigma in log q": (
+            likelihood + (prior - wide.log_prob(z)).sum(-1)
+        ),
+    }
+
+
+@check()
+def grid_evidence(
+    draws: Draws, grid_evidence: Student, enough_cells: Student
+) -> str:
+    """The evidence as a sum over a grid, and how fine the grid must be.
+
+    Held against the closed form for a linear decoder, against a sum over
+    20,000 codes for the arc, and for many binary pixels against sums in
+    float64.
+    """
+    evidence = function("grid_evidence", grid_evidence)
+    for n, n_pixels, cells, limit in ((4, 4, 100, 5.0), (1, 3, 120, 6.0)):
+        model, x, marginal = _linear(draws, n, n_pixels)
+        _sum_is(evidence, model, x, cells, limit, marginal.log_prob(x))
+    arc = Arc(sigma=0.1)
+    x = arc.decode(draws.uniform(3, 1, low=-1.1, high=1.1))
+    right = _fine_sum(arc, x, 1.0)
+    _sum_is(evidence, arc, x, 2000, 1.0, right)
+    coarse = _joint(arc, x, code_grid(1, 25, 5.0))
+    equal(
+        "log p(x) on a grid of 25 cells",
+        evidence(arc, x, 25, 5.0),
+        coarse.logsumexp(0) + math.log(10 / 25),
+        {"n is not used: take the middles of n cells": _fine_sum(arc, x, 5.0)},
+        1e-3,
+    )
+    dark = draws.model(VAE, 2, hidden=(4,))
+    with torch.no_grad():  # log p(x) far below what exp can hold
+        dark.decoder[-1].bias += 4 * draws.normal(784)
+    x = draws.digits(3).images.flatten(1) / 255
+    table = _joint(dark, x, code_grid(2, 30, 5.0))
+    right = table.logsumexp(0) + 2 * math.log(10 / 30)
+    _sum_is(evidence, dark, x, 30, 5.0, right, 1e-3)
+    decide = function("enough_cells", enough_cells)
+    said = []
+    for sigma in (0.2, 0.05):
+        arc = Arc(sigma=sigma)
+        # one point with a narrow posterior among many with a wide one
+        angle = draws.uniform(60, 1, low=-3, high=3)
+        x = torch.cat([angle.sin(), -angle.cos()], 1)
+        x = x * draws.uniform(60, 1, low=0.0, high=0.05)
+        x = torch.cat([x, 1.25 * arc.decode(draws.uniform(1, 1))])
+        x = x[torch.randperm(61, generator=draws.generator)]
+        found = whole("enough_cells", decide(arc, x, 5.0))
+        _enough(arc, x, found)
+        said.append(f"{found} cells for sigma = {sigma}")
+    return f"right: {' and '.join(said)}; a narrow posterior takes more"
+
+
+def _linear(
+    draws: Draws, n: int, n_pixels: int, narrow: bool = False
+) -> tuple[VAE, Tensor, MultivariateNormal]:
+    """A VAE whose p(x) is known: a linear decoder with normal pixels."""
+    sigma = 0.3 if narrow else draws.uniform(low=0.6, high=1.0).item()
+    model = draws.model(
+        VAE,
+        2,
+        hidden=(),
+        n_pixels=n_pixels,
+        likelihood="gaussian",
+        sigma=sigma,
+    )
+    with torch.no_grad():
+        weight = 0.6 * draws.normal(n_pixels, 2)
+        if narrow:
+            weight /= weight.norm(dim=0)
+        model.decoder[0].weight.copy_(weight)
+        z = draws.uniform(n, 2, low=-1.5, high=1.5)
+        x = model.decode(z) + sigma * draws.normal(n, n_pixels)
+    w = model.decoder[0].weight.detach()
+    covariance = w @ w.T + sigma**2 * torch.eye(n_pixels)
+    marginal = MultivariateNormal(
+        model.decoder[0].bias.detach().double(), covariance.double()
+    )
+    return model, x, marginal
+
+
+@torch.no_grad()
+def _joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
+    """log p(x, z) by torch.distributions, float64 (G, B)."""
+    out = model.decode(z)[:, None].double()
+    if model.binary:
+        pixels = Bernoulli(logits=out)
+    else:
+        pixels = Normal(out, model.log_sigma.double().exp())
+    prior = STANDARD.log_prob(z.double()).sum(-1)
+    return pixels.log_prob(x.double()).sum(-1) + prior[:, None]
+
+
+def _fine_sum(model: VAE, x: Tensor, limit: float) -> Tensor:
+    line = torch.linspace(-limit, limit, 20_001)[:, None]
+    return torch.trapezoid(
+        _joint(model, x, line).exp(), dx=limit / 10_000, dim=0
+    ).log()
+
+
+def _sum_is(
+    evidence: Student,
+    model: VAE,
+    x: Tensor,
+    n: int,
+    limit: float,
+    right: Tensor,
+    tolerance: float = 3e-4,
+) -> None:
+    """Refuse a log evidence that is not this one, with the likely cause."""
+    z = code_grid(model.n_latent, n, limit)
+    table = _joint(model, x, z)
+    log_cell = math.log(2 * limit / n)
+    dims = model.n_latent
+    prior = STANDARD.log_prob(z.double()).sum(-1)[:, None]
+    total = table.logsumexp(0)
+    mistakes = {
+        "the size of a cell is missing: a sum of densities is no integral": (
+            total
+        ),
+        "this is a mean over the grid: multiply the sum by the size of a "
+        "cell": total - math.log(len(z)),
+        "this averages p(x|z) over the grid: codes count by the prior": (
+            (table - prior).logsumexp(0) - math.log(len(z))
+        ),
+        "the prior p(z) is missing": (
+            (table - prior).logsumexp(0) + dims * log_cell
+        ),
+        "this is the mean of the logarithms": table.mean(0),
+        "this is the largest log p(x, z) of a code; add up the densities": (
+            table.amax(0)
+        ),
+        "the area of a cell is subtracted; add its logarithm": (
+            total - dims * log_cell
+        ),
+        "the grid runs from -limit to limit: a cell is 2 limit / n wide": (
+            total + dims * math.log(limit / n)
+        ),
+    }
+    if dims == 2:
+        mistakes |= {
+            "a cell of a plane has an area: its width squared": (
+                total + log_cell
+            )
+        }
+    found = evidence(model, x, n, limit)
+    what = f"log p(x) of {len(x)} image(s), {dims}-D code"
+    equal(what, found, right, mistakes, tolerance)
+
+
+def _enough(model: VAE, x: Tensor, found: int) -> None:
+    """Refuse a number of cells that is not the smallest that will do."""
+
+    def moves(n: int) -> Tensor:
+        a, b = (
+            _joint(model, x, code_grid(1, cells, 5.0)).logsumexp(0)
+            - math.log(cells)
+            for cells in (n, 2 * n)
+        )
+        return (a - b).abs()
+
+    sizes = [25 * 2**i for i in range(6)]
+    worst = {n: float(moves(n).max()) for n in sizes}
+    # where a change is close to 0.01 either answer will do
+    right = min(n for n in sizes if worst[n] <= 0.01)
+    if worst.get(found, 1) <= 0.0101 and worst.get(found // 2, 1) >= 0.0099:
+        return
+    what = f"enough_cells: found {found}, expected {right}"
+    if found == 2 * right:
+        raise WrongError(
+            f"{what}. The answer is the coarser of the two grids that agree"
+        )
+    if found in worst and found < right:
+        move = moves(found)
+        mean = float(move.mean())
+        raise WrongError(
+            f"{what}. With {found} cells an image still moves by "
+            f"{float(move.max()):.2g} nats"
+            + ("; the mean hides it" if mean <= 0.01 else "")
+        )
+    known = found in sizes
+    raise WrongError(
+        f"{what}. "
+        + (
+            "A smaller grid will do: stop at the first"
+            if known
+            else "Try 25, 50, 100 and so on"
+        )
+    )
+
+
+@check(seconds=60)
+def best_q(draws: Draws, best_q: Student) -> str:
+    """The normal q of the highest ELBO, found by a search.
+
+    With a linear decoder the posterior is normal with a known precision
+    matrix, and the best q has its mean and the inverse of its diagonal. On
+    average over 16 images up to 0.3 nats may be missing.
+    """
+    search = function("best_q", best_q)
+    for n, most in ((1, 1.0), (16, 0.3)):
+        model, x, _ = _linear(draws, n, 4, narrow=True)
+        with torch.no_grad():  # an encoder that points to the wrong place
+            model.encoder[0].weight *= 0.05
+            model.encoder[0].bias += torch.tensor([0.8, -0.8, -3.0, -2.0])
+        found, (after, *_) = search.changed(model, x, 400)
+        found = two(found, "best_q: return mu and logvar of q")
+        for name, was in model.state_dict().items():
+            now = after.state_dict()[name]
+            require(
+                torch.equal(was, now),
+                f"the search changed the weights {name} of the model. The "
+                "decoder stays as it is: give Adam mu and logvar alone",
+            )
+        mu, logvar = (
+            tensor(what, one, (n, 2))
+            for what, one in zip(("mu", "logvar"), found)
+        )
+        own = [p.detach().double() for p in model.encode(x)]
+        now_lost = _missing(model, x, mu, logvar)
+        before = _missing(model, x, *own)
+        lost, at_first = (float(sum(p).mean()) for p in (now_lost, before))
+        require(
+            float((mu - own[0]).abs().max()) > 1e-6,
+            "mu is still the encoder's: nothing was searched",
+        )
+        require(
+            lost < 100 + 2 * at_first,
+            f"the search made it worse: {brief(lost)} nats below the best "
+            "ELBO. Adam lowers what it is given: give it minus the ELBO",
+        )
+        if lost > most:
+            _explain(model, *now_lost, logvar)
+    return f"right: it raised the ELBO by {brief(at_first - lost)} nats"
+
+
+def _precision(model: VAE) -> Tensor:
+    w = model.decoder[0].weight.detach().double()
+    variance = model.log_sigma.detach().double().exp().square()
+    return torch.eye(2, dtype=torch.float64) + w.T @ w / variance
+
+
+def _missing(
+    model: VAE, x: Tensor, mu: Tensor, logvar: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Nats below the best ELBO that the mean and the width of q cost."""
+    precision = _precision(model)
+    w, b = (p.detach().double() for p in model.decoder[0].parameters())
+    variance = model.log_sigma.detach().double().exp().square()
+    mean = torch.linalg.solve(precision, w.T @ (x.double() - b).T / variance)
+    off = mu - mean.T
+    ratio = precision.diag() * logvar.exp()
+    return (
+        torch.einsum("bi,ij,bj->b", off, precision, off) / 2,
+        (ratio - 1 - ratio.log()).sum(-1) / 2,
+    )
+
+
+def _explain(
+    model: VAE, of_mean: Tensor, of_width: Tensor, logvar: Tensor
+) -> None:
+    """Refuse a q that is not the best, with the likely cause."""
+    lost = float((of_mean + of_width).mean())
+    text = f"the ELBO of q is {brief(lost)} nats below the best"
+    if float(of_mean.mean()) > float(of_width.mean()):
+        raise WrongError(
+            f"{text}, mostly because of mu. Was z drawn from this q, anew in "
+            "each step, and do all steps take place?"
+        )
+    best = -_precision(model).diag().log()
+    ratio = float(((logvar - best) / 2).mean().exp())
+    hint = (
+        "Does the noise change from step to step? With one noise for all "
+        "steps only a single z must fit. And is sigma exp(logvar / 2)?"
+        if ratio > 1
+        else "Does the KL enter, with its half, and is sigma exp(logvar / 2)?"
+    )
+    raise WrongError(
+        f"{text}, mostly because of logvar: q is {ratio:.2g} times as wide "
+        f"as it should be. {hint}"
+    )
+
+
+@check()
+def find_peaks(draws: Draws, find_peaks: Student) -> None:
+    """The peaks of a density given by its logarithm on a grid.
+
+    Held against mixtures whose peaks are known: apart, at the edges, on a
+    diagonal ridge, and lower than the share that counts.
+    """
+    find = function("find_peaks", find_peaks)
+    for height, width in ((30, 44), (25, 21)):
+        # heights 1, 0.6, 0.3 and 0.02 in four quarters of the plane
+        quarters = [(0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)]
+        order = torch.randperm(4, generator=draws.generator).tolist()
+        places = [
+            (
+                round(quarters[i][0] * height) + draws.whole(-2, 3),
+                round(quarters[i][1] * width) + draws.whole(-2, 3),
+            )
+            for i in order
+        ]
+        table = _hills(height, width, places, (1, 0.6, 0.3, 0.02)) - 400
+        _peaks_are(find, table, 0.1, places[:3])
+        _peaks_are(find, table, 0.5, places[:2])
+        _peaks_are(find, table, 0.005, places)
+    row = draws.whole(8, 22)
+    edge = [(0, draws.whole(2, 8)), (29, 20), (row, 0)]
+    table = _hills(30, 21, edge, (1, 0.8, 0.6))
+    _peaks_are(
+        find, table, 0.1, edge, "cells at the edge have fewer neighbours"
+    )
+    rows, columns = torch.meshgrid(
+        torch.arange(31.0), torch.arange(31.0), indexing="ij"
+    )
+    turn = 1 if draws.whole(0, 2) else -1
+    along = (rows - 15) + turn * (columns - 15)
+    across = (rows - 15) - turn * (columns - 15)
+    ridge = -(along / 20).square() - (across / 0.7).square() + 3
+    why = "a ridge has one peak: compare with all eight neighbours"
+    _peaks_are(find, ridge, 0.05, [(15, 15)], why)
+
+
+def _hills(
+    n_rows: int, n_columns: int, places: list, heights: tuple
+) -> Tensor:
+    """Log of a sum of round hills, float32."""
+    rows = torch.arange(n_rows, dtype=torch.float64)[:, None]
+    columns = torch.arange(n_columns, dtype=torch.float64)[None]
+    hills = [
+        math.log(h) - ((rows - r).square() + (columns - c).square()) / 4.6
+        for h, (r, c) in zip(heights, places)
+    ]
+    return torch.stack(hills).logsumexp(0).float()
+
+
+def _places(value: object) -> list[tuple[float, ...]]:
+    """Rows and columns from a tensor, an array or a list of pairs."""
+    require(value is not None, "find_peaks: found None; end in return")
+    try:
+        rows = [torch.as_tensor(pair).tolist() for pair in value]
+        found = [(r, c) for r, c in rows]
+    except (TypeError, ValueError, RuntimeError):
+        raise WrongError(
+            f"find_peaks: found {brief(value)}, expected the places (row, "
+            "column) of the peaks, a tensor or list of the shape (P, 2)"
+        ) from None
+    return found
+
+
+def _peaks_are(
+    find: Student, table: Tensor, share: float, right: list, why: str = ""
+) -> None:
+    """Refuse other peaks than these, highest first."""
+    found = _places(find(table, share))
+    if found == right:
+        return
+    shape = "x".join(map(str, table.shape))
+    text = f"in a table of {shape} cells and share {share}: found "
+    text += ", ".join(map(str, found[:4])) + ", ..." * (len(found) > 4)
+    text += f"{'nothing' * (not found)}, expected {', '.join(map(str, right))}"
+    extra = [pair for pair in found if pair not in right]
+    lost = [pair for pair in right if pair not in found]
+    if not why:
+        n_rows, n_columns = table.shape
+        if len(set(found)) < len(found):
+            why = "a peak is listed twice"
+        elif sorted(found) == sorted((c, r) for r, c in right):
+            why = "give row before column"
+        elif not extra and not lost:
+            why = "list the highest first"
+        elif (
+            not lost
+            and all(r < n_rows and c < n_columns for r, c in extra)
+            and len(extra) == 1
+        ):
+            why = (
+                "a peak counts if its density is at least share times that of "
+                "the highest"
+            )
+        elif found == right[:1]:
+            why = "there are more peaks than the highest"
+        elif not found or not extra:
+            why = (
+                "the table holds logarithms and an unknown constant: compare "
+                "table - table.max() with log(share)"
+            )
+        else:
+            why = "a peak is higher than all of its neighbours"
+    raise WrongError(f"{text}. {why[0].upper()}{why[1:]}")
+
+
+@check()
+def excess_at_mean(
+    draws: Draws, predicted_excess: Student, excess: Student
+) -> str:
+    """A prediction, and what evaluation at z = mu adds to the ELBO.
+
+    The excess is held against torch.distributions for given noise, and for
+    the arc against the exact mean over q.
+    """
+    guess = function("predicted_excess", predicted_excess)()
+    require(guess is not None, "no prediction yet: return a number of nats")
+    guess = number("the predicted excess", guess)
+    measure = function("excess", excess)
+    for k, n, n_latent in ((6, 4, 3), (1, 1, 1), (3, 5, 2)):
+        model = lively(draws, n_latent, 15, beta=1.0)
+        x = draws.whole(0, 2, n, 15).float()
+        noise = draws.normal(k, n, n_latent)
+        mu, logvar = draws.normal(n, n_latent), draws.normal(n, n_latent)
+        _excess_is(measure, model, x, mu, logvar, noise)
+    arc, mu = Arc(), draws.uniform(2, 1, low=-0.5, high=0.5)
+    x = arc.decode(mu)
+    logvar = torch.full((2, 1), -math.log(101))
+    noise = draws.normal(4000, 2, 1)
+    found = _excess_is(measure, arc, x, mu, logvar, noise)
+    # |x - d(z)|^2 = 8 (1 - cos(1.5 sigma noise)), and its mean over noise
+    exact = 4 / 0.09 * (1 - math.exp(-(1.5**2) / 202))
+    equal("the mean over 4,000 codes", found.mean(), exact, None, 0.15)
+    said = f"you predicted {guess:.3g} nats, the exact value is {exact:.3f}"
+    if abs(guess - exact) < 0.06:
+        return f"right: {said}"
+    return (
+        f"the measurement is right: {said}. How large is 1 - sigma^2, and "
+        "for how many dimensions?"
+    )
+
+
+def _excess_is(
+    measure: Student,
+    model: VAE,
+    x: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """Refuse an excess that is not this one; returns it."""
+
+    @torch.no_grad()
+    def likelihood(z: Tensor) -> Tensor:
+        out = model.decode(z)
+        if model.binary:
+            return Bernoulli(logits=out).log_prob(x).sum(-1)
+        return Normal(out, model.log_sigma.exp()).log_prob(x).sum(-1)
+
+    sigma = (logvar / 2).exp()
+    at_mean, drawn = likelihood(mu), likelihood(mu + sigma * noise)
+    k, n = drawn.shape
+    kl = torch.distributions.kl_divergence(Normal(mu, sigma), STANDARD).sum(-1)
+    right = at_mean - drawn.mean(0)
+    mistakes = {
+        "the sign: the shortcut minus the ELBO": -right,
+        "average over the codes before the difference, not a sum": (
+            at_mean - drawn.sum(0)
+        ),
+        "the ELBO needs the mean of the logarithms, not the logarithm of "
+        "the mean": at_mean - drawn.logsumexp(0) + math.log(k),
+        "the KL is subtracted on one side only": right + kl,
+        "the KL is subtracted on one side only: it is in the shortcut too": (
+            right - kl
+        ),
+        "logvar.exp() is the variance; sigma is exp(logvar / 2)": (
+            at_mean - likelihood(mu + logvar.exp() * noise).mean(0)
+        ),
+        "sigma does not scale the noise": (
+            at_mean - likelihood(mu + noise).mean(0)
+        ),
+        "the decoder saw the mean of the codes; average its log-likelihoods": (
+            at_mean - likelihood((mu + sigma * noise).mean(0))
+        ),
+        "use all K codes, not the first one": at_mean - drawn[0],
+        "average over the codes, dimension 0": (
+            at_mean - drawn.mean(-1) if k == n else -right
+        ),
+        "average over the codes, dimension 0: one value for each digit": (
+            right.mean()
+        ),
+        "this is the shortcut itself": at_mean - kl,
+        "this is the prediction; measure with the noise": (
+            (1 - logvar.exp()).sum(-1) / 2
+        ),
+    }
+    found = measure(model, x, mu, logvar, noise)
+    equal("the excess", found, right, mistakes, 1e-3)
+    return tensor("the excess", found)

@@ -1,0 +1,550 @@
+"""Checks for chapter 9: what the code keeps."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minivae.checks.check import (
+    Draws,
+    Student,
+    check,
+    choice,
+    equal,
+    function,
+    number,
+    require,
+    tensor,
+)
+
+
+def _cloud(draws: Draws, centres: Tensor, each: int) -> tuple[Tensor, Tensor]:
+    """Points close around centres (C, L), and whose they are."""
+    whose = torch.arange(len(centres)).repeat(each)
+    return centres[whose] + 0.2 * draws.normal(
+        len(whose), *centres[0].shape
+    ), (whose)
+
+
+@check(seconds=60)  # a library may have to load
+def linear_probe(draws: Draws, linear_probe: Student) -> None:
+    """The share of held labels that a linear classifier reads.
+
+    Tried on groups of codes so far apart that every linear classifier gives
+    the same answer, where the held labels disagree with what was learned in
+    a known share.
+    """
+    probe = function("linear_probe", linear_probe)
+    what = "the share of held labels that are read"
+    # a threshold far from 0
+    centres = torch.tensor([[4.0], [6.0]])
+    learn, held = _cloud(draws, centres, 25), _cloud(draws, centres, 15)
+    value = number(what, probe(*learn, *held))
+    cause = ""
+    if value < 0.01:
+        cause = ". That is the share of errors"
+    elif value > 1:
+        cause = ". It should be a share, from 0 to 1"
+    elif value < 0.8:
+        cause = (
+            ". A linear classifier needs an intercept as well: add a column "
+            "of ones, or let the library fit it"
+        )
+    require(
+        0.99 < value <= 1.0001,
+        f"{what}: found {value:.2f}, expected 1 for codes near 4 and near 6"
+        f"{cause}",
+    )
+    # most held labels are not what was learned
+    names = torch.tensor([1, 4, 9])
+    for n_latent in (3, 8):
+        centres = 5 * torch.eye(3, n_latent) + draws.normal(n_latent)
+        learn, whose = _cloud(draws, centres, 20)
+        held, held_whose = _cloud(draws, centres, 80)
+        n_right = draws.whole(30, 60)
+        shift = (torch.arange(240) >= n_right).long()
+        held_labels = names[(held_whose + shift) % 3]
+        value = number(what, probe(learn, names[whose], held, held_labels))
+        right = n_right / 240
+        cause = ""
+        if value > 0.99:
+            cause = (
+                "Is it scored on the codes that it learned from? Score it on "
+                "the held ones"
+            )
+        elif value > 0.6:
+            cause = "Does it learn from held codes? They are for scoring alone"
+        require(
+            abs(value - right) < 1e-6,
+            f"{what}: found {value:.3f}, expected {right:.3f} for held labels "
+            f"of which most differ from what was learned. {cause}",
+        )
+    # opposite corners share a label
+    corners = torch.tensor([[3.0, 3], [3, -3], [-3, -3], [-3, 3]])
+    learn, whose = _cloud(draws, corners, 25)
+    held, held_whose = _cloud(draws, corners, 25)
+    value = number(what, probe(learn, whose % 2, held, held_whose % 2))
+    require(
+        value < 0.8,
+        f"{what}: found {value:.2f} where opposite corners share a label. No "
+        "straight line does that: is the probe linear?",
+    )
+
+
+def _strokes(draws: Draws, n: int, height: int, width: int) -> Tensor:
+    """Ink along lines of random place and slope, with some noise."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    slope = draws.uniform(n, 1, 1, low=-0.8, high=0.8)
+    start = draws.uniform(n, 1, 1, low=0.3, high=0.7) * width
+    across = columns - start - slope * (rows - height / 3)
+    ink = (-across.square() / 2).exp() * draws.uniform(n, height, 1)
+    return (ink + 0.1 * draws.uniform(n, height, width)).clamp(0, 1)
+
+
+def _slope(images: Tensor) -> Tensor:
+    """Columns per row of the line fitted to the ink of each image."""
+    _, height, width = images.shape
+    rows, columns = torch.meshgrid(
+        torch.arange(height).double(),
+        torch.arange(width).double(),
+        indexing="ij",
+    )
+    root = images.double().flatten(1).sqrt()
+    line = torch.stack([rows.flatten(), torch.ones(height * width)], 1)
+    left = root[:, :, None] * line
+    right = (root * columns.flatten())[:, :, None]
+    return torch.linalg.lstsq(left, right).solution[:, 0, 0]
+
+
+@check()
+def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
+    """The angle by which ink leans to the right, in degrees.
+
+    Held against a weighted least-squares line, and against bars of known
+    angle.
+    """
+    angle = function("slant_angle", slant_angle)
+
+    def degrees(v: Tensor) -> Tensor:
+        return torch.rad2deg(torch.atan(v))
+
+    for shape in ((6, 28, 28), (1, 9, 14), (4, 15, 8)):
+        images = _strokes(draws, *shape)
+        slope = _slope(images)
+        ink = images.double()
+        r = torch.arange(shape[1]).double()[:, None]
+        c = torch.arange(shape[2]).double()
+        middle_r, middle_c = r - (shape[1] - 1) / 2, c - (shape[2] - 1) / 2
+        mass = ink.sum((1, 2))[:, None, None]
+        down = r - (ink * r).sum((1, 2), keepdim=True) / mass
+        right = c - (ink * c).sum((1, 2), keepdim=True) / mass
+        both = (ink * down * right).sum((1, 2))
+        high = (ink * down.square()).sum((1, 2))
+        wide = (ink * right.square()).sum((1, 2))
+        about_corner = (ink * r * c).sum((1, 2)) / (ink * r * r).sum((1, 2))
+        about_middle = (ink * middle_r * middle_c).sum((1, 2)) / (
+            ink * middle_r.square()
+        ).sum((1, 2))
+        mistakes = {
+            "rows count downwards: leaning to the right needs a minus sign": (
+                degrees(slope)
+            ),
+            "rows and columns are swapped: divide by the spread over the "
+            "rows": degrees(-both / wide),
+            "rows and columns are swapped, and the minus sign is missing": (
+                degrees(both / wide)
+            ),
+            "these are radians: use torch.rad2deg": torch.atan(-slope),
+            "this is the slope: its angle is the arctangent": -slope,
+            "this is the slope in degrees: take the arctangent first": (
+                torch.rad2deg(-slope)
+            ),
+            "rows and columns are counted from the corner: subtract the "
+            "centre of mass": degrees(-about_corner),
+            "the middle of the picture is not the centre of mass": degrees(
+                -about_middle
+            ),
+            "this is the angle of the longest axis, not of the best "
+            "prediction of the column": torch.rad2deg(
+                torch.atan2(-2 * both, high - wide) / 2
+            ),
+        }
+        equal("the slant", angle(images), degrees(-slope), mistakes, 1e-3)
+        equal(
+            "the slant of paler ink",
+            angle(images / 4),
+            degrees(-slope),
+            tolerance=1e-3,
+        )
+    blank = tensor("the slant of a blank image", angle(torch.zeros(2, 9, 9)))
+    require(
+        blank.shape == (2,) and not bool(blank.any()),
+        "the slant of a blank image should be 0",
+    )
+
+
+def codes_of_their_labels(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """A probe for `shuffled_control`: how many labels are at their code."""
+    codes = torch.as_tensor(learn)[:, 0]
+    return (codes == torch.as_tensor(labels)).double().mean().item()
+
+
+def held_as_they_were(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """As before, for what it is scored on."""
+    codes = torch.as_tensor(held)[:, 0]
+    return (codes == torch.as_tensor(held_labels)).double().mean().item()
+
+
+def mean_of_labels(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """The mean label, which a shuffle leaves as it is."""
+    return torch.as_tensor(labels).double().mean().item()
+
+
+def partner_of_zero(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """The code that comes with the label 0, of which there is one."""
+    found = torch.as_tensor(learn)[torch.as_tensor(labels) == 0]
+    return float(found[0, 0]) if len(found) else 0.0
+
+
+@check()
+def shuffled_control(draws: Draws, shuffled_control: Student) -> None:
+    """The mean score of a probe after five ways to shuffle the labels.
+
+    Tried with probes that tell what they were given.
+    """
+    control = function("shuffled_control", shuffled_control)
+
+    def score(probe, n: int, kinds: int) -> float:
+        labels, held = draws.whole(0, kinds, n), draws.whole(0, kinds, n // 2)
+        if kinds == n:
+            labels = torch.arange(n)
+        codes = [
+            v[:, None].float().expand(-1, 3).clone() for v in (labels, held)
+        ]
+        found = number(
+            "the control", control(probe, codes[0], labels, codes[1], held)
+        )
+        if probe is mean_of_labels:
+            found -= labels.double().mean().item()
+        return found
+
+    value = score(held_as_they_were, 300, 4)
+    require(
+        abs(value - 5) > 1e-6,
+        "the control is the sum of the five scores: divide it by five",
+    )
+    require(
+        abs(value - 1) < 1e-6,
+        "the probe is scored on held codes and labels that do not belong "
+        "together, or its score is not what is returned. Shuffle only what "
+        "it learns from",
+    )
+    n = 800
+    value = score(codes_of_their_labels, n, 4)
+    require(
+        value < 0.999,
+        "after your shuffle each label still belongs to its code. Shuffle "
+        "the labels alone, and leave the codes where they are",
+    )
+    require(
+        abs(value - 0.25) < 7 * math.sqrt(0.25 * 0.75 / n),
+        f"after the shuffles {value:.0%} of the labels are at the right "
+        "code, where chance gives 25%. Shuffle all labels, in all five "
+        "rounds",
+    )
+    require(
+        abs(score(mean_of_labels, 400, 10)) < 1e-5,
+        "the labels are drawn anew. A shuffle keeps how often each label "
+        "occurs: use torch.randperm",
+    )
+    values = [score(partner_of_zero, m, m) for m in range(40, 70)]
+    require(
+        any(abs(v - round(v)) > 0.05 for v in values),
+        "it is one shuffle only, or five times the same. Shuffle anew in "
+        "each of the five rounds",
+    )
+    require(
+        all(abs(5 * v - round(5 * v)) < 0.05 for v in values),
+        "this is not the mean of five rounds",
+    )
+
+
+def _slack(right: float) -> float:
+    """A tolerance for a difference of numbers near 1, which may be small."""
+    return 1e-4 + 1e-5 / max(1e-3, abs(right))
+
+
+def _r2(values: Tensor, guesses: Tensor) -> float:
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(values.numpy(), guesses.numpy()))
+
+
+@check()
+def style_within_label(
+    draws: Draws,
+    predicted_scores: Student,
+    within_label: Student,
+    explained: Student,
+) -> str:
+    """A prediction, and what explains how much within a label.
+
+    The means by label come from scatter_reduce, R^2 from scikit-learn; any
+    prediction counts.
+    """
+    guess = function("predicted_scores", predicted_scores)()
+    take = function("within_label", within_label)
+    share = function("explained", explained)
+    require(guess is not None, "no prediction yet: write down two numbers")
+    require(
+        getattr(guess, "shape", None) == (2,)
+        or (isinstance(guess, list | tuple) and len(guess) == 2),
+        "predicted_scores: return two numbers, before and after",
+    )
+    before, after = (
+        number("a predicted share", one, -1, 1, "No R^2 is above 1")
+        for one in guess
+    )
+    for n, n_held in ((40, 12), (25, 1)):
+        kinds = torch.tensor([0, 2, 5])
+        labels = kinds[torch.arange(n) % 3]
+        held_labels = kinds[draws.whole(0, 3, n_held)]
+        spread = 5 * draws.normal(10)
+        learned = spread[labels] + draws.normal(n) + 3
+        held = spread[held_labels] + draws.normal(n_held) + 3
+
+        def means(v: Tensor, y: Tensor, how: str = "mean") -> Tensor:
+            zero = torch.zeros(10)
+            return zero.scatter_reduce(0, y, v, how, include_self=False)
+
+        mean = means(learned, labels)[held_labels]
+        mistakes = {
+            "the means are those of the held digits. A probe may not look at "
+            "them: take the means of the digits learned from": held
+            - means(held, held_labels)[held_labels],
+            "the mean of all digits is taken away, not that of the label": (
+                held - learned.mean()
+            ),
+            "this is the mean of the label; what remains without it is "
+            "wanted": mean,
+            "the sign: take the mean from the value": mean - held,
+            "nothing is taken away": held,
+            "the sum of the label is taken away, not the mean": held
+            - means(learned, labels, "sum")[held_labels],
+        }
+        found = take(held, held_labels, learned, labels)
+        equal("what is left of the slant", found, held - mean, mistakes)
+    for n in (200, 7):
+        values, noise = 4 * draws.normal(n) + 9, draws.normal(n)
+        guesses = 0.5 * values + 2 * noise + 3
+        right = _r2(values, guesses)
+        off = (values - guesses).square().double()
+        both = torch.stack([values, guesses]).double()
+        total = (values - values.mean()).square().double()
+        mistakes = {
+            "this is the squared correlation, which does not mind a wrong "
+            "scale or offset": both.corrcoef()[0, 1].square(),
+            "this is the correlation": both.corrcoef()[0, 1],
+            "the total is the squared distance from the mean of the values, "
+            "not from 0": 1 - off.sum() / values.double().square().sum(),
+            "this is the share that is not explained": off.sum() / total.sum(),
+            "this is the variance of the guesses over that of the values": (
+                guesses.var() / values.var()
+            ),
+            "this is the mean squared error": off.mean(),
+            "an R^2 may be negative": 0.0,
+        }
+        if right > 0:
+            mistakes.popitem()
+        equal(
+            "the share explained",
+            share(values, guesses),
+            right,
+            mistakes,
+            _slack(right),
+        )
+    worse = -2 * values
+    equal(
+        "the share explained by bad guesses",
+        share(values, worse),
+        _r2(values, worse),
+        {"an R^2 may be negative: do not cut it off at 0": 0.0},
+    )
+    return (
+        f"you predicted {before:.2f} before and {after:.2f} after. Before, "
+        "the digit alone explains 36 of 36 + 64, a share of 0.36; after, a "
+        "code that tells only the digit explains nothing, 0"
+    )
+
+
+@check(seconds=60)  # a library may have to load
+def label_leakage(
+    draws: Draws, label_information: Student, tells_more: Student
+) -> None:
+    """Nats about the label, from the probabilities of a probe.
+
+    Held against the entropy of torch.distributions less the cross-entropy
+    of torch; the comparison of the two models is that of chapter 9.
+    """
+    nats = function("label_information", label_information)
+    more = function("tells_more", tells_more)
+    for n, kinds in ((200, 10), (31, 3), (8, 2)):
+        labels = draws.whole(0, kinds, n)
+        if n == 31:
+            labels = (labels * draws.whole(0, 2, n)).clamp_max(1)
+        odds = draws.normal(n, kinds)
+        odds[torch.arange(n), labels] += 3
+        probabilities = odds.softmax(1)
+        own = probabilities[torch.arange(n), labels].double()
+        counts = torch.bincount(labels, minlength=kinds).double()
+        entropy = torch.distributions.Categorical(counts).entropy()
+        cross = torch.nn.functional.cross_entropy(odds.double(), labels)
+        right = entropy - cross
+        hits = (probabilities.argmax(1) == labels).double().mean()
+        _compare_nats(
+            nats(probabilities, labels), right, own, entropy, kinds, hits
+        )
+    flat = torch.full((60, 5), 0.2)
+    labels = (torch.arange(60) % 5).clamp_min(2)
+    counts = torch.bincount(labels, minlength=5).double()
+    entropy = float(torch.distributions.Categorical(counts).entropy())
+    equal(
+        "the nats read by a probe that is worse than the frequencies",
+        nats(flat, labels),
+        entropy - math.log(5),
+        {"it may be negative: do not cut it off at 0": 0.0},
+    )
+    choice(
+        "which code tells more of the digit",
+        more(),
+        "decoder only",
+        {
+            "both networks": "An encoder that is told the label can leave it "
+            "out. Compare the two results of label_information",
+            "equal": "Compare the two results of label_information: one "
+            "is larger",
+        },
+    )
+
+
+def _compare_nats(
+    found: object,
+    right: Tensor,
+    own: Tensor,
+    entropy: Tensor,
+    kinds: int,
+    hits: Tensor,
+) -> None:
+    cross = -own.log().mean()
+    mistakes = {
+        "the entropy of the labels is missing": -cross,
+        "this is the cross-entropy; how far below the entropy is it?": cross,
+        "the sign: the entropy less the cross-entropy": -right,
+        "these are bits: use the natural logarithm": right / math.log(2),
+        "the labels are not equally frequent: take the entropy of their "
+        "frequencies, not ln C": math.log(kinds) - cross,
+        "take the logarithm of each probability first, then the mean": entropy
+        + own.mean().log(),
+        "sum over the digits only where you take a mean": entropy
+        + own.log().sum(),
+        "this uses which digits are read, not their probabilities": entropy
+        * hits,
+        "this is the share of digits that are read": hits,
+        "this is the entropy of the labels alone": entropy,
+    }
+    slack = _slack(float(right))
+    equal("the nats about the label", found, right, mistakes, slack)
+
+
+# each is one picture; its lines stand below each other
+SHAPES = (
+    "....... ..###.. .#...#. .#...#. ..###.. .......",  # a ring
+    "....... ..###.. .#...#. .#...#. ..#.#.. .......",  # open below
+    "..###.. .#...#. .#####. .#...#. ..###.. .......",  # two holes
+    "..##### ..#...# ..#...# ..##### ....... .......",  # at the edge
+    "####### ####### ####### ....... ....... .......",  # no hole
+    "....... ....... ....... ....... ....... .......",  # blank
+    "#.....# .#...#. ..###.. ....... ....... .......",  # cuts the paper
+    "...#... ..#.#.. .#...#. ..#.#.. ...#... .......",  # by its corners
+    "###.### #.#.#.# ###.### ....... ....... .......",  # two rings
+)
+
+
+def _drawn(text: str, height: int, width: int) -> Tensor:
+    ink = torch.zeros(height, width)
+    for r, line in enumerate(text.split()):
+        for c, mark in enumerate(line):
+            ink[r, c] = mark == "#"
+    return ink
+
+
+def _regions(ink: np.ndarray, corners: bool) -> int:
+    from scipy import ndimage
+
+    return ndimage.label(ink, np.ones((3, 3)) if corners else None)[1]
+
+
+def _holes(
+    images: Tensor,
+    edge: int = 1,
+    corners: bool = False,
+    least: float = 0.5,
+    outside: int = 1,
+) -> Tensor:
+    """Regions of paper without the one outside, by scipy."""
+    found = []
+    for image in images.numpy():
+        paper = np.pad(image <= least, edge, constant_values=True)
+        found.append(_regions(paper, corners) - outside)
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@check(seconds=60)  # a library may have to load
+def count_holes(draws: Draws, count_holes: Student) -> None:
+    """The holes in the ink of each image.
+
+    Held against the connected regions that scipy finds, on shapes with
+    known holes and on blots.
+    """
+    count = function("count_holes", count_holes)
+    shapes = torch.stack([_drawn(one, 8, 7) for one in SHAPES])
+    shades = draws.uniform(*shapes.shape, low=0.02, high=0.3)
+    shapes = torch.where(shapes > 0, 1 - shades, shades)
+    noise = draws.normal(6, 1, 34, 34)
+    blots = torch.nn.functional.avg_pool2d(noise, 5, 1)[:, 0]
+    blots = (0.5 + 2 * blots).clamp(0, 1)
+    for images in (shapes, blots, blots[:1, 3:15, 5:28]):
+        ink = images.numpy() > 0.5
+        blobs = torch.tensor([_regions(one, True) for one in ink])
+        mistakes = {
+            "the paper outside is no hole": _holes(images, outside=0),
+            "ink that reaches the edge cuts the paper outside into pieces, "
+            "and they are no holes: put paper around the picture first": (
+                _holes(images, edge=0)
+            ),
+            "the paper outside is no hole, even where ink at the edge cuts "
+            "it into pieces": _holes(images, edge=0, outside=0),
+            "paper may not slip through between two inked pixels that touch "
+            "at a corner": _holes(images, corners=True),
+            "count a pixel as ink only where it is above 0.5": _holes(
+                images, least=0.0
+            ),
+            "these are the connected pieces of ink": blobs,
+            "this is the number of pieces of ink less the number of holes": (
+                blobs - _holes(images)
+            ),
+            "this counts all images together": _holes(images).sum(),
+            "this tells whether there is a hole, not how many": _holes(
+                images
+            ).clamp_max(1),
+        }
+        equal("the holes", count(images), _holes(images), mistakes, 1e-6)

@@ -1,0 +1,571 @@
+"""Checks for chapter 10: a combination of conditions."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from minivae.checks.check import (
+    Draws,
+    Student,
+    builtin,
+    check,
+    choice,
+    equal,
+    function,
+    require,
+    tensor,
+    whole,
+)
+from minivae.models import CVAE, VAE
+from minivae.probes import slant
+
+NAN = math.nan
+
+
+def _with_nan(what: str, value: object, shape: tuple[int, ...]) -> Tensor:
+    """A result as float64, if it has this shape; NaN may be in it."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = torch.as_tensor(value)
+        tensor(what, value.nan_to_num(0.0), shape)
+        return value.double()
+    return tensor(what, value, shape)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.stack([a.double(), b.double()]).corrcoef()[0, 1])
+
+
+@check()
+def withhold_conditions(draws: Draws, withhold: Student) -> None:
+    """Each condition is NaN with the probability, the others are kept.
+
+    The shares of NaN and their correlations must be those of independent
+    draws.
+    """
+    hide = function("withhold", withhold)
+    what = "the conditions"
+    for shape in ((50, 2), (1, 3), (9, 1)):
+        y = draws.normal(*shape)
+        y[:, 0] = draws.whole(0, 10, shape[0]).float()
+        none = _with_nan(what, hide(y, 0.0), shape)
+        require(
+            not bool(none.isnan().any()),
+            "with a probability of 0 nothing is withheld, but found NaN. Is "
+            "it the probability to withhold that you use, not to keep?",
+        )
+        equal("the conditions, with a probability of 0,", none, y)
+        every = _with_nan(what, hide(y, 1.0), shape)
+        require(
+            not bool((every == 0).all()),
+            "a withheld condition is 0. But 0 is a value: an upright digit "
+            "and a digit of unknown slant would look the same. Use NaN",
+        )
+        require(
+            bool(every.isnan().all()),
+            "with a probability of 1 each condition is withheld, but found "
+            f"{int((~every.isnan()).sum())} that are not NaN",
+        )
+    n, share = 20_000, float(draws.uniform(1, low=0.2, high=0.4))
+    y = draws.normal(n, 3)
+    unknown = torch.arange(n) % 4 == 0
+    y[unknown, 1] = NAN  # not known in the data
+    found = _with_nan(what, hide(y, share), (n, 3))
+    require(
+        bool(found[unknown, 1].isnan().all()),
+        "a condition that was NaN before must stay NaN: it is not known",
+    )
+    hidden = found.isnan()
+    require(
+        bool((hidden | (found == y)).all()),
+        "a condition that is not withheld must keep its value",
+    )
+    hidden = hidden[~unknown]
+    m = len(hidden)
+    slack = 7 * math.sqrt(share * (1 - share) / m)
+    for column in range(3):
+        rate = float(hidden[:, column].double().mean())
+        require(
+            rate not in (0.0, 1.0),
+            f"condition {column} is withheld for {rate:.0%} of the digits. "
+            "Draw a number for each entry, not one for all digits",
+        )
+        require(
+            abs(rate - share) < slack,
+            f"condition {column} is withheld for {rate:.1%} of the digits, "
+            f"expected {share:.1%}",
+        )
+    limit = 7 / math.sqrt(m)
+    require(
+        all(
+            abs(_correlation(hidden[:, i], hidden[:, j])) < limit
+            for i, j in ((0, 1), (0, 2), (1, 2))
+        ),
+        "the conditions of a digit are not withheld independently. Draw a "
+        "number for each entry of y, with the shape of y, so that any "
+        "combination can occur",
+    )
+    require(
+        abs(_correlation(hidden[1:, 0], hidden[:-1, 0])) < limit,
+        "neighbouring digits are not withheld independently",
+    )
+
+
+@check()
+def price_of_a_factor(
+    draws: Draws,
+    posterior_variance: Student,
+    posterior_weight: Student,
+    mean_square: Student,
+    price: Student,
+) -> None:
+    """The blanks of the proof, as functions of the two scales.
+
+    Held against the inverse covariance of factor and observation, and the
+    information between them from its determinant.
+    """
+    variance = function("posterior_variance", posterior_variance)
+    weight = function("posterior_weight", posterior_weight)
+    square = function("mean_square", mean_square)
+    nats = function("price", price)
+    for n in (5, 1):
+        s, sigma = (
+            draws.uniform(n, low=0.4, high=2.5),
+            draws.uniform(n, low=0.3, high=0.9),
+        )
+        t, u = s.double(), sigma.double()
+        rows = [torch.ones(n).double(), t, t, t**2 + u**2]
+        joint = torch.stack(rows, 1).view(n, 2, 2)
+        precision = joint.inverse()
+        v = 1 / precision[:, 0, 0]
+        equal(
+            "blank 1, the variance of the posterior",
+            variance(s, sigma),
+            v,
+            {
+                "the prior is missing: precisions of prior and observation "
+                "add up": u**2 / t**2,
+                "this is the variance of the noise alone": u**2,
+                "s is missing: the observation says s times the factor": (
+                    u**2 / (1 + u**2)
+                ),
+                "this is the share that is known; the posterior variance is "
+                "what is left": 1 - v,
+                "this is the standard deviation": v.sqrt(),
+                "add variances, not standard deviations": u / (t + u),
+                "this is the precision": 1 / v,
+            },
+        )
+        right = -precision[:, 0, 1] / precision[:, 0, 0]
+        equal(
+            "blank 2, the weight of the observation",
+            weight(s, sigma),
+            right,
+            {
+                "this undoes the scale and forgets the prior": 1 / t,
+                "divide by the precision of the posterior too": t / u**2,
+                "one factor of s is too many: this is the share of variance": (
+                    1 - v
+                ),
+                "one factor of s is missing": v / u**2,
+                "this is the variance of the posterior": v,
+            },
+        )
+        correlation = joint[:, 0, 1] / joint[:, 1, 1].sqrt()
+        equal(
+            "blank 3, the mean square of mu",
+            square(s, sigma),
+            correlation.square(),
+            {
+                "this is the variance of the posterior; together they are "
+                "the variance of the prior, 1": v,
+                "mu is not the factor itself: it varies less": torch.ones(n),
+                "square the weight, times the variance s^2 + sigma^2 of the "
+                "observation": right**2,
+                "the observation varies with the noise too: its variance is "
+                "s^2 + sigma^2": right**2 * t**2,
+            },
+        )
+        information = (joint[:, 1, 1] / torch.linalg.det(joint)).log() / 2
+        ratio = t**2 / u**2
+        equal(
+            "blank 4, the price of the factor",
+            nats(s, sigma),
+            information,
+            {
+                "the factor one half is missing": 2 * information,
+                "the sign: a KL is never negative": -information,
+                "these are bits: use the natural logarithm": information
+                / math.log(2),
+                "the 1 in the logarithm is missing": ratio.log() / 2,
+                "s is missing: this is the price for s = 1": (
+                    1 + 1 / u**2
+                ).log()
+                / 2,
+                "variances belong into the ratio, not standard deviations": (
+                    1 + t / u
+                ).log()
+                / 2,
+                "the ratio is upside down": (1 + 1 / ratio).log() / 2,
+                "take the mean of mu squared, not of 0, into the KL": (
+                    v - 1 - v.log()
+                )
+                / 2,
+            },
+        )
+
+
+def _loud(draws: Draws, kind: type, *sizes: object, **options: object) -> VAE:
+    """A model whose codes say something, each dimension another amount."""
+    model = draws.model(kind, *sizes, **options)
+    with torch.no_grad():
+        for name, weights in model.encoder.named_parameters():
+            if name.endswith("weight"):
+                weights *= 2
+    return model
+
+
+@check()
+def factors_in_use(
+    draws: Draws, predicted_dimensions: Student, dimensions_in_use: Student
+) -> str:
+    """A prediction, and the number of dimensions above a price.
+
+    Counted at several thresholds and held against torch.distributions; any
+    prediction counts.
+    """
+    guess = function("predicted_dimensions", predicted_dimensions)()
+    count = function("dimensions_in_use", dimensions_in_use)
+    require(guess is not None, "no prediction yet: write down a number")
+    guess = whole("the predicted number of dimensions", guess)
+    require(
+        0 <= guess <= 6,
+        f"the predicted number of dimensions: found {guess}, expected 0 to 6, "
+        "as the code has six",
+    )
+    sizes = {"likelihood": "gaussian", "sigma": 0.3, "n_pixels": 5}
+    for told in (0, 2):
+        x = 1 + 2 * draws.normal(30, 5)
+        y = draws.normal(30, told) if told else None
+        kind, options = (
+            (CVAE, {"conditions": (1,) * told})
+            if told
+            else (
+                VAE,
+                {},
+            )
+        )
+        model = _loud(draws, kind, 4, (8,), **options, **sizes)
+        with torch.no_grad():
+            mu, logvar = (p.double() for p in model.encode(x, y))
+        q = Normal(mu, (logvar / 2).exp())
+        each = kl_divergence(q, Normal(torch.zeros_like(mu), 1.0))
+        kl = each.mean(0)
+        other = {
+            "take the mean over the rows, not the largest": each.amax(0),
+            "divide by the number of rows: a mean is wanted, not a sum": (
+                each.sum(0)
+            ),
+            "a dimension that never moves may still cost: take the mean KL, "
+            "not the variance of mu": mu.var(0),
+            "take the KL of each row first, then the mean": _kl(
+                mu.mean(0), logvar.mean(0)
+            ),
+            "the factor one half is missing in the KL": 2 * kl,
+            "compare each dimension by itself, not their sum": (
+                kl.sum().expand(4)
+            ),
+        }
+        # below and above each price, and amid what mistakes would give
+        steps = torch.cat([0.9 * kl, 1.1 * kl]).tolist()
+        if not told:
+            steps += [0.99 * float(v.median()) for v in other.values()]
+        steps.sort()
+        found = [
+            whole("the number of dimensions", count(model, x, y, one))
+            for one in steps
+        ]
+        right = _counts(kl, steps)
+        cause = [
+            text for text, v in other.items() if _counts(v, steps) == found
+        ]
+        if found == [4 - n for n in right]:
+            cause = ["count the dimensions above the threshold, not below"]
+        if len(set(found)) == 1 and not cause:
+            cause = ["does it use the model and the threshold?"]
+        require(
+            found == right,
+            f"the number of dimensions at rising thresholds: found "
+            f"{found}, expected {right}"
+            + (f". Likely: {cause[0]}" if cause else ""),
+        )
+    return (
+        f"you predicted {guess}. The prices of the four factors are 1.25, "
+        "0.66, 0.18 and 0.05 nats, so three cost more than a tenth of a nat"
+    )
+
+
+def _kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+def _counts(kl: Tensor, steps: list[float]) -> list[int]:
+    return [int((kl > one).sum()) for one in steps]
+
+
+REQUESTS = {
+    "A": (7, 1.0, NAN),
+    "B": (8, NAN, 0.5),
+    "C": (NAN, -1.0, 1.0),
+    "D": (6, 1.0, NAN),
+}
+
+
+def _support() -> dict[str, int]:
+    """Training digits that meet each request."""
+    digits = builtin()
+    ink = digits.images / 255
+    rows = torch.stack(
+        [
+            digits.labels.double(),
+            slant(ink) / 10,
+            25 * ink.double().mean((1, 2)) - 4,
+        ],
+        1,
+    ).numpy()
+    found = {}
+    for name, wish in REQUESTS.items():
+        near = np.isclose(rows, wish, rtol=0, atol=[1e-6, 0.5, 0.5])
+        found[name] = int((near | np.isnan(wish)).all(1).sum())
+    return found
+
+
+@check()
+def requests_met(
+    draws: Draws, meets: Student, hardly_in_the_data: Student
+) -> str:
+    """Which rows meet a request, and which request has few examples.
+
+    Held against NumPy's isclose, one row at a time; the examples are counted
+    among the built-in digits.
+    """
+    judge = function("meets", meets)
+    few = function("hardly_in_the_data", hardly_in_the_data)
+    for n, width, open_to in (
+        (120, 3, ()),
+        (120, 3, (1,)),
+        (40, 2, (0,)),
+        (60, 3, (0, 2)),
+        (30, 1, ()),
+        (1, 3, (0,)),
+        (9, 3, (0, 1, 2)),
+    ):
+        wish = draws.uniform(width, low=1, high=2)
+        wish[0] = draws.whole(1, 4)
+        within = torch.tensor([0.0, 0.5, 0.7])[:width]
+        rows = wish + draws.uniform(n, width, low=-1.2, high=1.2)
+        rows[:, 0] = draws.whole(1, 4, n)
+        rows[::2, 0] = wish[0]
+        rows[::5, 1:] = wish[1:]
+        for column in open_to:
+            wish[column] = NAN
+            rows[::3, column] = 0.0
+        off = rows - wish
+        near = off.abs() <= within
+        free = wish.isnan()
+        right = [
+            all(
+                math.isnan(w) or bool(np.isclose(v, w, rtol=0, atol=d + 1e-7))
+                for v, w, d in zip(row, wish.tolist(), within.tolist())
+            )
+            for row in rows.tolist()
+        ]
+        zero = (rows - wish.nan_to_num(0.0)).abs() <= within
+        mistakes = {
+            "a withheld condition asks for nothing: any value meets it. A "
+            "comparison with NaN is always False": near.all(1),
+            "NaN is not 0: a withheld condition asks for nothing": zero.all(1),
+            "each condition must be met, not any": (near | free).any(1),
+            "each condition that is given must be met, not any": (
+                near & ~free
+            ).any(1),
+            "a difference may be negative: take its size": (
+                (off <= within) | free
+            ).all(1),
+            "a difference equal to the tolerance is allowed: a class has the "
+            "tolerance 0": ((off.abs() < within) | free).all(1),
+            "the tolerance is not used": ((off == 0) | free).all(1),
+            "one answer for each row is wanted, not their share": torch.tensor(
+                right
+            )
+            .double()
+            .mean(),
+            "one answer for each row is wanted, not for each entry": (
+                near | free
+            ),
+            "all rows are met, whatever the request": torch.ones(n),
+        }
+        equal(
+            "the rows that meet the request",
+            judge(rows, wish, within),
+            torch.tensor(right, dtype=torch.float64),
+            mistakes,
+        )
+    counts = _support()
+    rare = min(counts, key=counts.get)
+    choice(
+        "the request that hardly occurs in the data",
+        few(),
+        rare,
+        {
+            name: f"{n} training digits meet it. Count those that meet all "
+            "conditions of a request together"
+            for name, n in counts.items()
+            if name != rare
+        },
+    )
+    return f"right: {counts[rare]} of 1,438 training digits meet {rare}"
+
+
+@check()
+def false_condition(
+    draws: Draws, bound_told: Student, still_a_bound: Student
+) -> None:
+    """The ELBO with one condition for the encoder, another for the decoder.
+
+    Held against the distributions of torch, with the same noise.
+    """
+    bound = function("bound_told", bound_told)
+    still = function("still_a_bound", still_a_bound)
+    for n, n_latent, several in ((6, 3, False), (5, 2, True), (1, 1, False)):
+        options = {"conditions": (4, 1)} if several else {"n_classes": 4}
+        model = _loud(draws, CVAE, n_latent, (9,), n_pixels=7, **options)
+        x = draws.whole(0, 2, n, 7).float()
+        noise = 2 * draws.normal(n, n_latent)
+        true = draws.whole(0, 4, n)
+        false = (true + 1 + draws.whole(0, 3, n)) % 4
+        if several:
+            rest = draws.normal(n, 1)
+            true, false = (
+                torch.cat([y[:, None].float(), rest], 1) for y in (true, false)
+            )
+            true[0, 1] = NAN
+
+        def parts(
+            to_encoder: Tensor,
+            to_decoder: Tensor,
+            wide: float = 1.0,
+            model: VAE = model,
+            x: Tensor = x,
+            noise: Tensor = noise,
+        ) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                mu, logvar = model.encode(x, to_encoder)
+                z = mu + wide * (logvar / 2).exp() * noise
+                logits = model.decode(z, to_decoder)
+            pixels = Independent(Bernoulli(logits=logits), 1)
+            standard = Normal(torch.zeros_like(mu), 1.0)
+            q = Normal(mu, (logvar / 2).exp())
+            return pixels.log_prob(x), kl_divergence(q, standard).sum(1)
+
+        log_p, kl = parts(false, true)
+        central, _ = parts(false, true, 0.0)
+        seen, cost = parts(true, true)
+        both, price = parts(false, false)
+        swapped, other = parts(true, false)
+        mistakes = {
+            "the encoder is told the decoder's condition: its own argument "
+            "is not used": seen - cost,
+            "the decoder is told the encoder's condition: its own argument "
+            "is not used": both - price,
+            "the two conditions have changed places": swapped - other,
+            "the KL is missing": log_p,
+            "the KL is subtracted, not added": log_p + kl,
+            "the sign: a bound on log p(x|y), not a loss": kl - log_p,
+            "the noise is not used: decode mu + sigma noise": central - kl,
+            "average over the batch later: one value for each digit": (
+                (log_p - kl).mean()
+            ),
+            "the KL is that of the other condition": log_p - cost,
+            "mean over the pixels: sum them": log_p / 7 - kl,
+        }
+        found = bound(model, x, false, true, noise)
+        equal("the bound", found, log_p - kl, mistakes)
+    choice(
+        "is it still a bound on log p(x|y)",
+        still(),
+        "yes",
+        {
+            "no": "Which q(z) may stand in the ELBO? Does the proof of "
+            "chapter 4 ask how q was found?"
+        },
+    )
+
+
+@check()
+def two_rings(
+    draws: Draws, as_condition: Student, dimensions_left: Student
+) -> None:
+    """An angle as two numbers, and the dimensions read from the figure.
+
+    Held against torch.polar; the counts are those of four factors of the
+    rings, measured in several runs.
+    """
+    tell = function("as_condition", as_condition)
+    left = function("dimensions_left", dimensions_left)()
+    for n in (5, 1):
+        angle = draws.uniform(n, low=-180, high=180)
+        point = torch.polar(torch.ones(n), torch.deg2rad(angle))
+        right = torch.view_as_real(point)
+        mistakes = {
+            "the angle is in degrees: use torch.deg2rad": torch.stack(
+                [angle.cos(), angle.sin()], 1
+            ),
+            "the cosine comes first": right.flip(1),
+            "one number is not enough: -179 and 179 degrees are neighbours, "
+            "and as numbers they are far apart": angle,
+            "one number is not enough: -179 and 179 degrees are neighbours. "
+            "Use cosine and sine": angle[:, None],
+            "the angle in radians jumps at 180 degrees": torch.deg2rad(angle),
+            "the angle in radians jumps at 180 degrees. Use cosine and sine": (
+                torch.deg2rad(angle)[:, None]
+            ),
+            "a cosine alone does not tell up from down: add the sine": (
+                right[:, :1]
+            ),
+            "a cosine alone does not tell up from down. Add the sine": (
+                right[:, 0]
+            ),
+        }
+        equal("the condition", tell(angle), right, mistakes)
+    require(left is not None, "dimensions_left: not answered yet")
+    require(
+        getattr(left, "shape", None) == (4,)
+        or (isinstance(left, list | tuple) and len(left) == 4),
+        "dimensions_left: return four numbers, one for each panel",
+    )
+    for told, found, right, why in (
+        ("nothing", left[0], 2, "The points lie in a plane"),
+        (
+            "the ring",
+            left[1],
+            2,
+            "One number is left, but it runs in a circle, and codes lie on a "
+            "line: count the bars above the threshold",
+        ),
+        (
+            "the place",
+            left[2],
+            1,
+            "Which of two rings is still to be said, at about ln 2 nats",
+        ),
+        ("both", left[3], 0, "What is told need not be said"),
+    ):
+        found = whole(f"dimensions with {told} told", found)
+        require(
+            found == right,
+            f"dimensions in use with {told} told: found {found}, expected "
+            f"{right}. {why}",
+        )

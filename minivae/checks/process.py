@@ -1,0 +1,421 @@
+"""The process in which student code runs, and its handle.
+
+A check asks; the student's process answers with plain values. Whatever the
+code does there (loops for ever, ends the process, replaces torch) cannot
+reach the check: it sees no answer, or a wrong one.
+"""
+
+import base64
+import contextlib
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import types
+from pathlib import Path
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor
+
+from minivae.checks import wire
+
+MORE_MEMORY = 4 * 2**30  # bytes above what torch has mapped
+LARGEST_FILE = 2**26  # bytes that student code may write to one file
+PRINTED = 2000  # characters kept of what it prints
+START = 180.0  # seconds for torch to load on a slow machine
+
+
+class GoneError(RuntimeError):
+    """The process ended, or was ended at its time limit."""
+
+
+class Server:
+    """Holds the student's objects and does what a check asks."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, object] = {}
+        self.shell = None
+
+    def answer(self, request: dict) -> object:
+        """Whatever happens in there, an answer: a dict."""
+        seed = request.get("seed", 0)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        printed = _Short()
+        try:
+            with (
+                contextlib.redirect_stdout(printed),
+                contextlib.redirect_stderr(printed),
+            ):
+                done = getattr(self, "do_" + request["op"])(request)
+        # a student's sys.exit() is an answer too
+        except BaseException as error:
+            done = {"error": _told(error)}
+        return done | {"printed": printed.getvalue()}
+
+    def do_objects(self, request: dict) -> dict:
+        """Take functions and values that a notebook has pickled."""
+        content = base64.b64decode(request["pickle"])
+        self.names |= cloudpickle.loads(content)
+        return {}
+
+    def do_cell(self, request: dict) -> dict:
+        """Run a cell of a notebook."""
+        if self.shell is None:
+            from IPython.core.interactiveshell import InteractiveShell
+
+            module = types.ModuleType("__main__")
+            sys.modules["__main__"] = module
+            self.shell = InteractiveShell(user_module=module)
+            self.shell.history_manager.enabled = False
+            self.names = self.shell.user_ns
+        result = self.shell.run_cell(request["source"])
+        error = result.error_before_exec or result.error_in_exec
+        return {"error": _told(error)} if error else {}
+
+    def do_look(self, request: dict) -> dict:
+        """What a name stands for."""
+        if request["name"] not in self.names:
+            return {"missing": True}
+        value = self.names[request["name"]]
+        return {"callable": callable(value), "value": value}
+
+    def do_call(self, request: dict) -> dict:
+        """Call a function; its value, and gradients where wanted."""
+        args, kwargs = request["args"], request["kwargs"]
+        value = self.names[request["name"]](*args, **kwargs)
+        done = {"value": value, "after": wire.digest([args, kwargs])}
+        if request["keep"]:
+            done["args"] = args
+        if request["gradients"]:
+            done["gradients"] = _gradients(value, args, request["weights"])
+        return done
+
+
+def _gradients(
+    value: object, args: list, weights: Tensor | None
+) -> list[Tensor | None] | None:
+    """Of the (weighted) sum of the value, by each tensor that wants one."""
+    leaves = []
+    for arg in args:
+        if isinstance(arg, torch.nn.Module):
+            leaves += arg.parameters()
+        elif isinstance(arg, Tensor) and arg.requires_grad:
+            leaves.append(arg)
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return None
+    total = value.sum() if weights is None else (value * weights).sum()
+    return list(torch.autograd.grad(total, leaves, allow_unused=True))
+
+
+def _told(error: BaseException) -> dict:
+    """An exception in plain words: kind, message, line of the student."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if (
+            "ipykernel" in file
+            or "ipython-input" in file
+            or (
+                "site-packages" not in file
+                and "minivae" not in file
+                and os.sep + "lib" + os.sep not in file
+            )
+        ):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(error)[:300]
+    except Exception:
+        text = ""
+    return {"kind": type(error).__name__, "text": text, "line": line}
+
+
+class _Short(io.TextIOBase):
+    """Keeps the first characters and forgets the others."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        if len(self.text) < PRINTED:
+            self.text += text[: PRINTED - len(self.text)]
+        return len(text)
+
+    def getvalue(self) -> str:
+        return self.text
+
+
+class Here:
+    """A student's objects in this very process: fast, and no protection.
+
+    For trying many answers that are known to be harmless.
+
+    Args:
+        objects: name -> function or value.
+    """
+
+    def __init__(self, objects: dict[str, object], seconds: float = 0) -> None:
+        self.server = Server()
+        self.server.names = objects
+
+    def ask(self, request: dict) -> dict:
+        """The answer to a request."""
+        # the same bytes as between processes, so the same answers
+        request = wire.unpack(wire.pack(request), trusted=True)
+        return wire.unpack(wire.pack(self.server.answer(request)))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Apart:
+    """The same in a process of its own, with a limit in seconds.
+
+    Args:
+        objects: name -> function or value, which travel by cloudpickle; None
+            for cells that come later.
+        seconds: after the start; then the process is killed.
+        keep_out: folders that the code may not open.
+    """
+
+    def __init__(
+        self,
+        objects: dict[str, object] | None = None,
+        seconds: float = 30.0,
+        keep_out: tuple[str, ...] = (),
+    ) -> None:
+        # before the process starts: this is what may fail
+        content = b"" if objects is None else _pickled(objects)
+        self.late, self.timer = False, None
+        self.folder = tempfile.mkdtemp(prefix="minivae-check-")
+        self.connection, theirs = _context().Pipe()
+        self.process = _context().Process(
+            target=serve, args=(theirs, self.folder, keep_out), daemon=True
+        )
+        with _no_main():
+            self.process.start()
+        theirs.close()
+        try:
+            # loading torch is not the student's time
+            if not self.connection.poll(START):
+                raise GoneError("the process did not start")
+            self._receive()
+            self.allow(seconds)
+            if objects is not None:
+                text = base64.b64encode(content).decode()
+                done = self.ask({"op": "objects", "pickle": text})
+                if done.get("error"):
+                    raise GoneError(str(done["error"]["text"]))
+        except BaseException:
+            self.close()
+            raise
+
+    def allow(self, seconds: float) -> None:
+        """Let it live for so many seconds from now."""
+        if self.timer:
+            self.timer.cancel()
+        self.seconds = seconds
+        self.timer = threading.Timer(seconds, self._end)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def ask(self, request: dict) -> dict:
+        """The answer to a request.
+
+        Raises:
+            GoneError: the process has ended or did not answer in time.
+        """
+        try:
+            self.connection.send_bytes(wire.pack(request))
+            answer = wire.unpack(self._receive())
+        except wire.WireError:
+            raise GoneError("the answer could not be read") from None
+        except (EOFError, OSError):
+            self.process.join(1)
+            raise GoneError(
+                f"it was still running after {self.seconds:g} seconds"
+                if self.late
+                else "it ended the Python process that it ran in"
+            ) from None
+        if not isinstance(answer, dict):
+            raise GoneError("the answer could not be read")
+        return answer
+
+    def close(self) -> None:
+        """End the process and what it started."""
+        if self.timer:
+            self.timer.cancel()
+        self._kill()
+        self.process.join(5)
+        self.connection.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _receive(self) -> bytes:
+        return self.connection.recv_bytes(wire.MOST_BYTES)
+
+    def _end(self) -> None:
+        self.late = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            self.process.kill()
+
+
+def _pickled(objects: dict[str, object]) -> bytes:
+    try:
+        return cloudpickle.dumps(objects)
+    except Exception as error:
+        raise GoneError(
+            "it uses something of the notebook that cannot be copied "
+            f"({error}); make it an argument, or build it inside"
+        ) from None
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Processes that begin clean and, where that can be, at once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # and with what answers may use, so that loading takes none of their time
+    context.set_forkserver_preload(
+        ["minivae.checks.process", "sklearn.linear_model", "sklearn.datasets"]
+    )
+    return context
+
+
+@contextlib.contextmanager
+def _no_main():
+    """Hide the running script, which the new process would run again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def warm() -> None:
+    """Start what later processes begin from, so that the first is quick."""
+    context = _context()
+    if context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        with _no_main():
+            forkserver.ensure_running()
+
+
+def serve(connection, folder: str, keep_out: tuple[str, ...]) -> None:
+    """The life of a student's process."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.setsid()  # so that what it starts ends with it
+    os.chdir(folder)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    _limit()
+    torch.set_num_threads(1)
+    if keep_out:
+        closed = [os.path.realpath(one) for one in keep_out]
+        _fence(closed, os.path.realpath(folder))
+    server = Server()
+    connection.send_bytes(b"ready")
+    while True:
+        try:
+            request = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        request = wire.unpack(request, trusted=True)
+        answer = server.answer(request)
+        try:
+            message = wire.pack(answer)
+        except Exception as error:
+            # a value that has no numbers, such as a sparse tensor
+            message = wire.pack({"error": _told(error)})
+        connection.send_bytes(message)
+
+
+def _limit() -> None:
+    """A seat belt for memory and disk, where the system has one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * os.sysconf("SC_PAGE_SIZE") + MORE_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+REFUSED = {
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "os.kill",
+    "os.killpg",
+    "pty.spawn",
+    "socket.bind",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.sendmsg",
+    "socket.sendto",
+    "subprocess.Popen",
+}
+FILES = {
+    "open",
+    "os.chmod",
+    "os.link",
+    "os.listdir",
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.scandir",
+    "os.symlink",
+    "os.truncate",
+    "shutil.copyfile",
+    "sqlite3.connect",
+}
+
+
+def _fence(folders: list[str], mine: str) -> None:
+    """Refuse other programs and some folders. No sandbox: see the guide."""
+    this = os.getpid()
+
+    def within(path: str, folder: str) -> bool:
+        return os.path.commonpath([path, folder]) == folder
+
+    def watch(event: str, args: tuple) -> None:
+        if event in REFUSED:
+            if event in ("os.kill", "os.killpg") and args[0] in (this, 0):
+                return
+            raise PermissionError(f"{event} is not allowed while grading")
+        if event not in FILES:
+            return
+        for one in args[:2]:  # some take two paths
+            if not isinstance(one, str | bytes):
+                continue
+            path = os.path.realpath(os.fsdecode(one))
+            # an open folder leads to files by other names
+            odd = event == "open" and Path(path).is_dir()
+            if any(within(path, folder) for folder in folders) or (
+                odd and not within(path, mine)
+            ):
+                raise PermissionError(f"{path} is not open to submissions")
+
+    sys.addaudithook(watch)

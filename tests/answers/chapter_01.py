@@ -1,0 +1,776 @@
+"""Answers to the exercises of chapter 1."""
+
+import copy
+
+import numpy as np
+import torch
+
+from answers import right, wrong
+
+# --- 1.1 ---------------------------------------------------------------------
+
+
+def pca(x, n_latent):
+    mean = x.mean(0)
+    rows = torch.linalg.svd(x - mean, full_matrices=False)[2]
+    return mean, rows[:n_latent]
+
+
+def encode(x, mean, axes):
+    return (x - mean) @ axes.T
+
+
+def decode(z, mean, axes):
+    return mean + z @ axes
+
+
+def _pca(**changed):
+    return {"pca": pca, "encode": encode, "decode": decode} | changed
+
+
+@right("pca_by_hand", "SVD of the centred digits")
+def several():
+    return _pca()
+
+
+@right("pca_by_hand", "eigenvectors of the covariance, in double precision")
+def several():
+    def pca(x, n_latent):
+        x = x.double()
+        _, vectors = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], -1))
+        return x.mean(0), vectors.flip(1)[:, :n_latent].T
+
+    def encode(x, mean, axes):
+        return torch.einsum("kd,nd->nk", axes, x - mean)
+
+    return _pca(pca=pca, encode=encode)
+
+
+@right("pca_by_hand", "NumPy, and other signs of the axes")
+def several():
+    def pca(x, n_latent):
+        x = x.numpy()
+        mean = x.mean(axis=0)
+        _, _, rows = np.linalg.svd(x - mean)
+        return [mean, -rows[:n_latent]]
+
+    def decode(z, mean, axes):
+        return (axes.T @ z.T).T + mean
+
+    return _pca(pca=pca, decode=decode)
+
+
+@wrong("pca_by_hand", "does not centre before the SVD", says="not centred")
+def several():
+    def pca(x, n_latent):
+        return x.mean(0), torch.linalg.svd(x, full_matrices=False)[2][
+            :n_latent
+        ]
+
+    return _pca(pca=pca)
+
+
+@wrong("pca_by_hand", "ignores the size of the code", says="n_latent")
+def several():
+    def pca(x, n_latent):
+        mean = x.mean(0)
+        return mean, torch.linalg.svd(x - mean, full_matrices=False)[2]
+
+    return _pca(pca=pca)
+
+
+@wrong(
+    "pca_by_hand",
+    "takes the first eigenvectors, which have the smallest variance",
+    says="smallest variance",
+)
+def several():
+    def pca(x, n_latent):
+        vectors = torch.linalg.eigh(torch.cov(x.T))[1]
+        return x.mean(0), vectors[:, :n_latent].T
+
+    return _pca(pca=pca)
+
+
+@wrong("pca_by_hand", "leaves the smaller axis first", says="comes first")
+def several():
+    def pca(x, n_latent):
+        vectors = torch.linalg.eigh(torch.cov(x.T))[1]
+        return x.mean(0), vectors[:, -n_latent:].T
+
+    return _pca(pca=pca)
+
+
+@wrong("pca_by_hand", "returns the axes as columns", says="columns")
+def several():
+    def pca(x, n_latent):
+        mean = x.mean(0)
+        columns = torch.linalg.svd((x - mean).T, full_matrices=False)[0]
+        return mean, columns[:, :n_latent]
+
+    return _pca(pca=pca)
+
+
+@wrong("pca_by_hand", "scales the axes", says="length 1")
+def several():
+    def pca(x, n_latent):
+        mean = x.mean(0)
+        _, sizes, rows = torch.linalg.svd(x - mean, full_matrices=False)
+        return mean, (sizes[:, None] * rows)[:n_latent]
+
+    return _pca(pca=pca)
+
+
+@wrong("pca_by_hand", "returns only the axes", says="expected 2 results")
+def several():
+    return _pca(pca=lambda x, n: pca(x, n)[1])
+
+
+@wrong("pca_by_hand", "one mean for all pixels", says="one mean for all")
+def several():
+    return _pca(pca=lambda x, n: (x.mean(), pca(x, n)[1]))
+
+
+@wrong(
+    "pca_by_hand",
+    "encodes without subtracting the mean",
+    says="the mean was not subtracted",
+)
+def several():
+    return _pca(encode=lambda x, mean, axes: x @ axes.T)
+
+
+@wrong(
+    "pca_by_hand",
+    "draws the mean, whatever the code",
+    says="does not depend on z",
+)
+def several():
+    return _pca(decode=lambda z, mean, axes: mean.expand(len(z), -1))
+
+
+@wrong(
+    "pca_by_hand",
+    "decodes without adding the mean",
+    says="the mean was not added",
+)
+def several():
+    return _pca(decode=lambda z, mean, axes: z @ axes)
+
+
+@wrong("pca_by_hand", "centres in place", says="changes its input")
+def several():
+    def encode(x, mean, axes):
+        x -= mean
+        return x @ axes.T
+
+    return _pca(encode=encode)
+
+
+# --- 1.2 ---------------------------------------------------------------------
+
+
+def descent(
+    loss_of=lambda e: e.sum(-1).mean(), forget=True, in_place=True, sign=1
+):
+    def gradient_descent(model, x, lr, n_steps):
+        losses = []
+        for _ in range(n_steps):
+            if forget:
+                model.zero_grad()
+            error = (x - model.decode(model.encode(x))).square()
+            loss = loss_of(error)
+            loss.backward()
+            losses.append(loss.item())
+            with torch.no_grad():
+                for weight in model.parameters():
+                    if in_place:
+                        weight -= sign * lr * weight.grad
+                    else:
+                        weight = weight - lr * weight.grad
+        return losses
+
+    return gradient_descent
+
+
+@right("gradient_descent", "update by hand")
+def several():
+    return {"gradient_descent": descent()}
+
+
+@right("gradient_descent", "an optimizer, and a tensor of losses")
+def _(model, x, lr, n_steps):
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    losses = []
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        loss = model.loss(x).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss)
+    return torch.stack(losses)
+
+
+@right("gradient_descent", "a list of losses that keep their graph")
+def _(model, x, lr, n_steps):
+    losses = []
+    for _ in range(n_steps):
+        loss = model.terms(x)["loss"].mean()
+        weights = list(model.parameters())
+        for w, g in zip(weights, torch.autograd.grad(loss, weights)):
+            w.data = w.data - lr * g
+        losses.append(loss)
+    return losses
+
+
+@wrong(
+    "gradient_descent",
+    "never clears the gradients",
+    says="gradients of earlier steps add up",
+)
+def several():
+    return {"gradient_descent": descent(forget=False)}
+
+
+@wrong(
+    "gradient_descent",
+    "makes new tensors in place of changing the weights",
+    says="weights did not change",
+)
+def several():
+    return {"gradient_descent": descent(in_place=False)}
+
+
+@wrong(
+    "gradient_descent", "averages over the pixels", says="averaged over the"
+)
+def several():
+    return {"gradient_descent": descent(torch.Tensor.mean)}
+
+
+@wrong("gradient_descent", "sums over the batch", says="summed over the batch")
+def several():
+    return {"gradient_descent": descent(torch.Tensor.sum)}
+
+
+@wrong("gradient_descent", "adds the gradient", says="uphill")
+def several():
+    return {"gradient_descent": descent(sign=-1)}
+
+
+@wrong("gradient_descent", "takes one step only", says="1 steps were made")
+def _(model, x, lr, n_steps):
+    return descent()(model, x, lr, 1) * n_steps
+
+
+@wrong("gradient_descent", "forgets to return", says="None")
+def _(model, x, lr, n_steps):
+    descent()(model, x, lr, n_steps)
+
+
+@wrong(
+    "gradient_descent",
+    "writes the loss down after the step",
+    says="before the step",
+)
+def _(model, x, lr, n_steps):
+    losses = []
+    for _ in range(n_steps):
+        descent()(model, x, lr, 1)
+        losses.append(model.loss(x).mean().item())
+    return losses
+
+
+@wrong("gradient_descent", "returns the last loss only", says="expected")
+def _(model, x, lr, n_steps):
+    return descent()(model, x, lr, n_steps)[-1]
+
+
+@wrong(
+    "gradient_descent",
+    "trains a copy of the model",
+    says="weights did not change",
+)
+def _(model, x, lr, n_steps):
+    return descent()(copy.deepcopy(model), x, lr, n_steps)
+
+
+@wrong("gradient_descent", "uses Adam", says="the change of the weights")
+def _(model, x, lr, n_steps):
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    losses = []
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        loss = model.loss(x).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+# --- 1.3 ---------------------------------------------------------------------
+
+
+def smallest(
+    fit_to="train",
+    score="test",
+    centre="train",
+    over=lambda e: e.sum(1).mean(),
+    shift=1,
+):
+    def smallest_code(x_train, x_test, wanted):
+        x = {"train": x_train, "test": x_test}
+        axes = torch.linalg.svd(x[fit_to] - x[fit_to].mean(0))[2]
+        centred = x[score] - x[centre].mean(0)
+        for n in range(len(axes)):
+            keep = axes[: n + 1]
+            error = (centred - centred @ keep.T @ keep).square()
+            if over(error) <= wanted:
+                return n + shift
+        return len(axes)
+
+    return smallest_code
+
+
+def _size(first=None, needed=21):
+    return {
+        "smallest_code": first or smallest(),
+        "numbers_needed": lambda: needed,
+    }
+
+
+@right("smallest_code", "a loop over the sizes")
+def several():
+    return _size()
+
+
+@right("smallest_code", "scikit-learn, and a float")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        from sklearn.decomposition import PCA
+
+        x_train, x_test = x_train.double().numpy(), x_test.double().numpy()
+        for n in range(1, x_train.shape[1] + 1):
+            fitted = PCA(n, svd_solver="full").fit(x_train)
+            drawn = fitted.inverse_transform(fitted.transform(x_test))
+            if ((x_test - drawn) ** 2).sum(1).mean() <= wanted:
+                return np.float64(n)
+        return None
+
+    return _size(smallest_code, 21.0)
+
+
+@right("smallest_code", "cumulative sums of squared codes")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        mean = x_train.mean(0)
+        axes = torch.linalg.eigh((x_train - mean).T @ (x_train - mean))[1]
+        z = (x_test - mean) @ axes.flip(1)
+        left = z.square().flip(1).cumsum(1).flip(1).mean(0)
+        # left[k] is the error with k numbers
+        left = torch.cat([left[1:], left.new_zeros(1)])
+        return int((left <= wanted).nonzero()[0]) + 1
+
+    return _size(smallest_code)
+
+
+@wrong("smallest_code", "takes the training error", says="use the test digits")
+def several():
+    return _size(smallest(score="train"))
+
+
+@wrong("smallest_code", "fits PCA to the test digits", says="fitted to the")
+def several():
+    return _size(smallest(fit_to="test", centre="test"))
+
+
+@wrong("smallest_code", "averages over the pixels", says="over the pixels")
+def several():
+    return _size(smallest(over=torch.Tensor.mean))
+
+
+@wrong("smallest_code", "sums over the digits", says="summed over the digits")
+def several():
+    return _size(smallest(over=torch.Tensor.sum))
+
+
+@wrong("smallest_code", "one too small", says="one too small")
+def several():
+    return _size(smallest(shift=0))
+
+
+@wrong("smallest_code", "one too large", says="one too large")
+def several():
+    return _size(smallest(shift=2))
+
+
+@wrong("smallest_code", "centres with the test mean", says="own mean")
+def several():
+    return _size(smallest(centre="test"))
+
+
+@wrong("smallest_code", "always 3", says="all values are the same")
+def several():
+    return _size(lambda x_train, x_test, wanted: 3)
+
+
+@wrong("smallest_code", "returns the error", says="whole number")
+def several():
+    return _size(lambda x_train, x_test, wanted: wanted + 0.25)
+
+
+@wrong("smallest_code", "says twice the numbers", says="twice the numbers")
+def several():
+    return _size(needed=16)
+
+
+@wrong("smallest_code", "says half the numbers", says="half the numbers")
+def several():
+    return _size(needed=4)
+
+
+# --- 1.4 ---------------------------------------------------------------------
+
+
+def mixing(
+    into=lambda w, a: a @ w,
+    bias=lambda c, a, b: a @ c + b,
+    out=lambda w, a: w @ torch.linalg.inv(a),
+    back=lambda w, a, b: -w @ torch.linalg.inv(a) @ b,
+):
+    def mix_code(model, a, b):
+        last, first = model.encoder[-1], model.decoder[0]
+        with torch.no_grad():
+            last.weight.copy_(into(last.weight, a))
+            last.bias.copy_(bias(last.bias, a, b))
+            first.bias.add_(back(first.weight, a, b))
+            first.weight.copy_(out(first.weight, a))
+        return model
+
+    return mix_code
+
+
+@right("mixed_code", "weights and biases of both layers")
+def several():
+    return {"mix_code": mixing()}
+
+
+@right("mixed_code", "solves in place of inverting, and returns nothing")
+def _(model, a, b):
+    last, first = model.encoder[-1], model.decoder[0]
+    w, c = last.weight.data, last.bias.data
+    joined = a.double() @ torch.cat([w, c[:, None]], 1).double()
+    last.weight.data = joined[:, :-1].float()
+    last.bias.data = joined[:, -1].float() + b
+    first.weight.data = torch.linalg.solve(a.T, first.weight.data.T).T
+    first.bias.data -= first.weight.data @ b
+
+
+@right("mixed_code", "a changed copy")
+def _(model, a, b):
+    return mixing()(copy.deepcopy(model), a, b)
+
+
+@wrong("mixed_code", "leaves the model alone", says="codes are as before")
+def _(model, a, b):
+    return model
+
+
+@wrong("mixed_code", "mixes with A on the right", says="from the left")
+def several():
+    return {
+        "mix_code": mixing(
+            into=lambda w, a: a.T @ w, bias=lambda c, a, b: a.T @ c + b
+        )
+    }
+
+
+@wrong("mixed_code", "forgets the shift", says="shift b is missing")
+def several():
+    return {"mix_code": mixing(bias=lambda c, a, b: a @ c)}
+
+
+@wrong("mixed_code", "does not mix the encoder's bias", says="A acts on both")
+def several():
+    return {"mix_code": mixing(bias=lambda c, a, b: c + b)}
+
+
+@wrong("mixed_code", "changes the encoder only", says="decoder is as before")
+def several():
+    return {
+        "mix_code": mixing(
+            out=lambda w, a: w, back=lambda w, a, b: 0 * w[:, 0]
+        )
+    }
+
+
+@wrong("mixed_code", "no shift in the decoder", says="forgets the shift")
+def several():
+    return {"mix_code": mixing(back=lambda w, a, b: 0 * w[:, 0])}
+
+
+@wrong("mixed_code", "multiplies the decoder by A too", says="by its inverse")
+def several():
+    return {
+        "mix_code": mixing(
+            out=lambda w, a: w @ a, back=lambda w, a, b: -w @ a @ b
+        )
+    }
+
+
+@wrong(
+    "mixed_code",
+    "takes the transpose for the inverse",
+    says="only a rotation",
+)
+def several():
+    return {
+        "mix_code": mixing(
+            out=lambda w, a: w @ a.T, back=lambda w, a, b: -w @ a.T @ b
+        )
+    }
+
+
+@wrong("mixed_code", "subtracts b without A^-1", says="without A^-1")
+def several():
+    return {"mix_code": mixing(back=lambda w, a, b: -w @ b)}
+
+
+@wrong("mixed_code", "adds the shift in the decoder", says="wrong sign")
+def several():
+    return {
+        "mix_code": mixing(back=lambda w, a, b: w @ torch.linalg.inv(a) @ b)
+    }
+
+
+@wrong("mixed_code", "a decoder that draws nothing", says="the new pictures")
+def several():
+    def mix_code(model, a, b):
+        model = mixing()(model, a, b)
+        for weights in model.decoder.parameters():
+            weights.data.zero_()
+        return model
+
+    return {"mix_code": mix_code}
+
+
+# --- 1.5 ---------------------------------------------------------------------
+
+
+def _blanks(**changed):
+    return {
+        "blank_a": lambda x: x.mean(0),
+        "blank_b": lambda x: (x - x.mean(0)).square().sum(1).mean(),
+        "blank_c": lambda p: min(p, 1 - p) - p * (1 - p),
+    } | changed
+
+
+@right("best_guess", "mean, variance and minimum")
+def several():
+    return _blanks()
+
+
+@right("best_guess", "other formulas for the same")
+def several():
+    return _blanks(
+        blank_a=lambda x: np.average(x.numpy(), axis=0),
+        blank_b=lambda x: float(x.var(0, unbiased=False).sum()),
+        blank_c=lambda p: min(p, 1 - p) ** 2,
+    )
+
+
+@right("best_guess", "moments, and a case for each half")
+def several():
+    return _blanks(
+        blank_a=lambda x: sum(x) / len(x),
+        blank_b=lambda x: (
+            (x.double() ** 2).mean(0).sum() - x.double().mean(0).square().sum()
+        ),
+        blank_c=lambda p: p * p if p < 0.5 else (1 - p) ** 2,
+    )
+
+
+@wrong("best_guess", "the median picture", says="median")
+def several():
+    return _blanks(blank_a=lambda x: x.median(0).values)
+
+
+@wrong("best_guess", "one number for all pixels", says="for all pixels")
+def several():
+    return _blanks(blank_a=lambda x: x.mean())
+
+
+@wrong("best_guess", "sum of the pictures", says="divide it by N")
+def several():
+    return _blanks(blank_a=lambda x: x.sum(0))
+
+
+@wrong("best_guess", "a picture without doubt", says="all values are 0")
+def several():
+    return _blanks(blank_a=lambda x: torch.zeros(x.shape[1]))
+
+
+@wrong("best_guess", "averages over the pixels", says="sum over them")
+def several():
+    return _blanks(blank_b=lambda x: (x - x.mean(0)).square().mean())
+
+
+@wrong("best_guess", "divides by N - 1", says="not by N - 1")
+def several():
+    return _blanks(blank_b=lambda x: x.var(0).sum())
+
+
+@wrong("best_guess", "sums over the pictures", says="mean over them")
+def several():
+    return _blanks(blank_b=lambda x: (x - x.mean(0)).square().sum())
+
+
+@wrong("best_guess", "forgets the square of the mean", says="square of A")
+def several():
+    return _blanks(blank_b=lambda x: x.square().sum(1).mean())
+
+
+@wrong("best_guess", "standard deviations", says="standard deviation")
+def several():
+    return _blanks(blank_b=lambda x: x.std(0, unbiased=False).sum())
+
+
+@wrong("best_guess", "what the best grey leaves", says="best grey leaves")
+def several():
+    return _blanks(blank_c=lambda p: p * (1 - p))
+
+
+@wrong("best_guess", "cost of the sharp guess", says="sharp guess costs")
+def several():
+    return _blanks(blank_c=lambda p: min(p, 1 - p))
+
+
+@wrong("best_guess", "the other sign", says="the sharp guess costs more")
+def several():
+    return _blanks(blank_c=lambda p: -(min(p, 1 - p) ** 2))
+
+
+@wrong("best_guess", "always guesses paper", says="paper only")
+def several():
+    return _blanks(blank_c=lambda p: p - p * (1 - p))
+
+
+@wrong("best_guess", "always guesses ink", says="ink only")
+def several():
+    return _blanks(blank_c=lambda p: 1 - p - p * (1 - p))
+
+
+# --- 1.6 ---------------------------------------------------------------------
+
+
+def cleaning(
+    cut=lambda v: v.clamp(0, 1),
+    draw=lambda m, n, x: m.draw(m.code(n)),
+    after=lambda d, n, x: d - x,
+    over=lambda e: e.square().sum(1).mean(),
+):
+    def denoising_errors(model, x, noise):
+        noisy = cut(x + noise)
+        drawn = draw(model, noisy, x)
+        return over(noisy - x), over(after(drawn, noisy, x))
+
+    return denoising_errors
+
+
+def _clean(first=None, **readings):
+    useful = {2: 0.3, 32: 0.2} | {int(k[1:]): v for k, v in readings.items()}
+    return {
+        "denoising_errors": first or cleaning(),
+        "first_useful_noise": lambda: useful,
+    }
+
+
+@right("denoising", "the definition")
+def several():
+    return _clean()
+
+
+@right("denoising", "distances between pictures, as floats")
+def several():
+    def denoising_errors(model, x, noise):
+        noisy = torch.minimum(torch.maximum(x + noise, x * 0), x * 0 + 1)
+        with torch.no_grad():
+            drawn = model.decode(model.encode(noisy)).clip(0, 1)
+        before = torch.linalg.vector_norm(noisy - x, dim=1).square().mean()
+        after = ((drawn - x).double() ** 2).sum().item() / len(x)
+        return [float(before), after]
+
+    return _clean(denoising_errors)
+
+
+@wrong(
+    "denoising",
+    "compares the picture with the noisy digit",
+    says="compare with the clean",
+)
+def several():
+    return _clean(cleaning(after=lambda d, n, x: d - n))
+
+
+@wrong("denoising", "encodes the clean digit", says="encode the noisy one")
+def several():
+    return _clean(cleaning(draw=lambda m, n, x: m.draw(m.code(x))))
+
+
+@wrong("denoising", "does not cut the noisy pixels off", says="[0, 1]")
+def several():
+    return _clean(cleaning(cut=lambda v: v))
+
+
+@wrong("denoising", "cuts off for the encoder only", says="cut off at 0 and 1")
+def several():
+    def denoising_errors(model, x, noise):
+        _, after = cleaning()(model, x, noise)
+        return noise.square().sum(1).mean(), after
+
+    return _clean(denoising_errors)
+
+
+@wrong("denoising", "averages over the pixels", says="averaged over the pixel")
+def several():
+    return _clean(cleaning(over=lambda e: e.square().mean()))
+
+
+@wrong("denoising", "sums over the digits", says="summed over the digits")
+def several():
+    return _clean(cleaning(over=lambda e: e.square().sum()))
+
+
+@wrong("denoising", "swaps before and after", says="swapped")
+def several():
+    return _clean(lambda m, x, noise: cleaning()(m, x, noise)[::-1])
+
+
+@wrong("denoising", "returns the identity's error twice", says="swapped")
+def several():
+    return _clean(lambda m, x, noise: cleaning()(m, x, noise)[:1] * 2)
+
+
+@wrong("denoising", "takes decode in place of draw", says="take draw")
+def several():
+    return _clean(cleaning(draw=lambda m, n, x: m.decode(m.encode(n))))
+
+
+@wrong("denoising", "reads a noise that is too small", says="still closer")
+def several():
+    return _clean(K2=0.1)
+
+
+@wrong("denoising", "reads a noise that is too large", says="smaller noise")
+def several():
+    return _clean(K32=0.3)
+
+
+@wrong("denoising", "reads a noise of another list", says="choose one of")
+def several():
+    return _clean(K32=0.5)
+
+
+@wrong("denoising", "one reading for both", says="expected a dict")
+def several():
+    return _clean() | {"first_useful_noise": lambda: 0.2}

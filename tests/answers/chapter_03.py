@@ -1,0 +1,663 @@
+"""Answers to the exercises of chapter 3."""
+
+import math
+
+import torch
+from torch.distributions import Bernoulli, Normal
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.functional import softplus
+
+from answers import right, wrong
+from minivae.evaluate import code_grid, log_joint
+from minivae.objective import bernoulli_log_likelihood, gaussian_log_likelihood
+
+HALF = 0.5 * math.log(2 * math.pi)
+
+
+# --- normal_log_density ------------------------------------------------------
+
+
+@right("normal_log_density", "the formula")
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(0.5 * scaled**2 + log_sigma + HALF).sum(-1)
+
+
+@right("normal_log_density", "torch.distributions")
+def _(x, mean, log_sigma):
+    return Normal(mean, log_sigma.exp()).log_prob(x).sum(1)
+
+
+@right("normal_log_density", "one term for all dimensions, in double")
+def _(x, mean, log_sigma):
+    gap = ((x - mean).double() ** 2).sum(1)
+    variance = (2 * log_sigma).exp()
+    n = x.shape[1]
+    return -gap / (2 * variance) - n * torch.log(
+        (2 * math.pi * variance).sqrt()
+    )
+
+
+@wrong(
+    "normal_log_density", "leaves out the constant", says="for each dimension"
+)
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(0.5 * scaled**2 + log_sigma).sum(-1)
+
+
+@wrong("normal_log_density", "the sign of log sigma", says="the sign of log")
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(0.5 * scaled**2 - log_sigma + HALF).sum(-1)
+
+
+@wrong("normal_log_density", "no log sigma", says="log sigma is missing")
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(0.5 * scaled**2 + HALF).sum(-1)
+
+
+@wrong(
+    "normal_log_density",
+    "counts log sigma once for all dimensions",
+    says="log sigma is counted once",
+)
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(0.5 * scaled**2 + HALF).sum(-1) - log_sigma
+
+
+@wrong(
+    "normal_log_density",
+    "the formula for one dimension, used for D",
+    says="log sigma and log 2 pi are counted once",
+)
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -0.5 * (scaled**2).sum(-1) - log_sigma - HALF
+
+
+@wrong("normal_log_density", "no one half", says="factor one half")
+def _(x, mean, log_sigma):
+    scaled = (x - mean) / log_sigma.exp()
+    return -(scaled**2 + log_sigma + HALF).sum(-1)
+
+
+@wrong("normal_log_density", "divides by sigma", says="sigma squared")
+def _(x, mean, log_sigma):
+    gap = (x - mean) ** 2 / (2 * log_sigma.exp())
+    return -(gap + log_sigma + HALF).sum(-1)
+
+
+@wrong("normal_log_density", "log sigma as log variance", says="log variance")
+def _(x, mean, log_sigma):
+    return Normal(mean, (log_sigma / 2).exp()).log_prob(x).sum(-1)
+
+
+@wrong("normal_log_density", "log sigma as sigma", says="taken for sigma")
+def _(x, mean, log_sigma):
+    return Normal(mean, log_sigma.abs()).log_prob(x).sum(-1)
+
+
+@wrong("normal_log_density", "averages the dimensions", says="averaged over")
+def _(x, mean, log_sigma):
+    return Normal(mean, log_sigma.exp()).log_prob(x).mean(-1)
+
+
+@wrong("normal_log_density", "the density itself", says="its logarithm")
+def _(x, mean, log_sigma):
+    return Normal(mean, log_sigma.exp()).log_prob(x).sum(-1).exp()
+
+
+@wrong(
+    "normal_log_density",
+    "the logarithm of the density, which rounds to 0",
+    says="40 sigma",
+)
+def _(x, mean, log_sigma):
+    sigma = log_sigma.exp()
+    bell = (-0.5 * ((x - mean) / sigma) ** 2).exp()
+    return (bell / (sigma * math.sqrt(2 * math.pi))).log().sum(-1)
+
+
+@wrong("normal_log_density", "item() of log sigma", says="log_sigma")
+def _(x, mean, log_sigma):
+    return gaussian_log_likelihood(x, mean, log_sigma.item())
+
+
+@wrong("normal_log_density", "detached", says="no gradient")
+def _(x, mean, log_sigma):
+    return gaussian_log_likelihood(x, mean, log_sigma).detach()
+
+
+# --- bernoulli_from_logits ---------------------------------------------------
+
+
+@right("bernoulli_from_logits", "softplus")
+def _(x, logits):
+    return (x * logits - softplus(logits)).sum(-1)
+
+
+@right("bernoulli_from_logits", "the cross-entropy with logits of torch")
+def _(x, logits):
+    entropy = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    return -entropy.sum(-1)
+
+
+@right("bernoulli_from_logits", "two log sigmoids")
+def _(x, logits):
+    ink, paper = F.logsigmoid(logits), F.logsigmoid(-logits)
+    return (x * ink + (1 - x) * paper).sum(-1)
+
+
+@right("bernoulli_from_logits", "logaddexp, in double")
+def _(x, logits):
+    wide = logits.double()
+    zero = torch.zeros_like(wide)
+    return (x * wide - torch.logaddexp(wide, zero)).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "the sigmoid twice", says="taken twice")
+def _(x, logits):
+    return Bernoulli(logits=logits.sigmoid()).log_prob(x).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "logarithms of p", says="logits of 50")
+def _(x, logits):
+    p = logits.sigmoid()
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "clamps p", says="holds it back")
+def _(x, logits):
+    p = logits.sigmoid().clamp(1e-6, 1 - 1e-6)
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "adds a small number", says="holds it back")
+def _(x, logits):
+    p, few = logits.sigmoid(), 1e-7
+    return (x * (p + few).log() + (1 - x) * (1 - p + few).log()).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "clamps the logits", says="holds it back")
+def _(x, logits):
+    return bernoulli_log_likelihood(x, logits.clamp(-30, 30))
+
+
+@wrong("bernoulli_from_logits", "log(1 + exp) overflows", says="200")
+def _(x, logits):
+    return (x * logits - (1 + logits.exp()).log()).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "cross-entropy of torch from p", says="50")
+def _(x, logits):
+    entropy = F.binary_cross_entropy(logits.sigmoid(), x, reduction="none")
+    return -entropy.sum(-1)
+
+
+@wrong("bernoulli_from_logits", "averages the pixels", says="averaged over")
+def _(x, logits):
+    return (x * logits - softplus(logits)).mean(-1)
+
+
+@wrong("bernoulli_from_logits", "the sign", says="the sign")
+def _(x, logits):
+    return -bernoulli_log_likelihood(x, logits)
+
+
+@wrong("bernoulli_from_logits", "forgets the paper", says="paper is forgotten")
+def _(x, logits):
+    return (x * F.logsigmoid(logits)).sum(-1)
+
+
+@wrong("bernoulli_from_logits", "detached", says="no gradient")
+def _(x, logits):
+    return bernoulli_log_likelihood(x, logits.detach())
+
+
+# --- evidence_on_a_line ------------------------------------------------------
+
+
+def eighty():
+    return 80
+
+
+def both(evidence, needed=eighty):
+    return {"log_evidence": evidence, "cells_needed": needed}
+
+
+def parts(toy, x, n, limit=5.0):
+    """log p(x|z), log p(z) and the width of a cell."""
+    z = code_grid(1, n, limit)
+    with torch.no_grad():
+        means = toy.decode(z)[:, None]
+        likelihood = Normal(means, toy.log_sigma.exp()).log_prob(x).sum(-1)
+    return likelihood, Normal(0.0, 1.0).log_prob(z), 2 * limit / n
+
+
+@right("evidence_on_a_line", "middles of cells and logsumexp")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, width = parts(toy, x, n)
+        return (likelihood + prior).logsumexp(0) + math.log(width)
+
+    return both(log_evidence)
+
+
+@right("evidence_on_a_line", "ends included, log_joint, in double")
+def several():
+    def log_evidence(toy, x, n):
+        z = torch.linspace(-5, 5, n)[:, None]
+        joint = log_joint(toy, x, z).double()
+        return torch.logsumexp(joint, 0) + math.log(10 / (n - 1))
+
+    return both(log_evidence, lambda: 80.0)
+
+
+@right("evidence_on_a_line", "a loop over the points, largest value out")
+def several():
+    def log_evidence(toy, x, n):
+        found = []
+        for point in x:
+            likelihood, prior, width = parts(toy, point[None], n)
+            joint = (likelihood + prior)[:, 0]
+            top = joint.max()
+            found.append(top + ((joint - top).exp().sum() * width).log())
+        return torch.stack(found)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "no width of a cell", says="the width of a cell")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, _ = parts(toy, x, n)
+        return (likelihood + prior).logsumexp(0)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "a mean over the grid", says="a mean over the")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, _ = parts(toy, x, n)
+        return (likelihood + prior).logsumexp(0) - math.log(n)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "no prior", says="the prior p(z) is missing")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, _, width = parts(toy, x, n)
+        return likelihood.logsumexp(0) + math.log(width)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "no constants of p(x|z)", says="likelihood")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, width = parts(toy, x, n)
+        likelihood = likelihood + 2 * toy.log_sigma.detach() + 2 * HALF
+        return (likelihood + prior).logsumexp(0) + math.log(width)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "averages logarithms", says="averages log")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, _ = parts(toy, x, n)
+        return (likelihood + prior).mean(0)
+
+    return both(log_evidence)
+
+
+@wrong(
+    "evidence_on_a_line",
+    "the logarithm of a sum that rounds to 0",
+    says="logarithm of 0",
+)
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, width = parts(toy, x, n)
+        return ((likelihood + prior).exp().sum(0) * width).log()
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "ignores n", says="use n")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, width = parts(toy, x, 1000)
+        return (likelihood + prior).logsumexp(0) + math.log(width)
+
+    return both(log_evidence)
+
+
+@wrong("evidence_on_a_line", "ignores sigma of the toy", says="log p(x)")
+def several():
+    def log_evidence(toy, x, n):
+        likelihood, prior, width = parts(toy, x, n)
+        scale = (2 * toy.log_sigma).exp() / 0.3**2
+        flat = (likelihood + 2 * toy.log_sigma + 2 * HALF) * scale
+        joint = flat - 2 * math.log(0.3) - 2 * HALF + prior
+        return (joint.logsumexp(0) + math.log(width)).detach()
+
+    return both(log_evidence)
+
+
+def good(toy, x, n):
+    likelihood, prior, width = parts(toy, x, n)
+    return (likelihood + prior).logsumexp(0) + math.log(width)
+
+
+@wrong("evidence_on_a_line", "too few cells", says="bottom is still off")
+def several():
+    return both(good, lambda: 40)
+
+
+@wrong("evidence_on_a_line", "more cells than needed", says="so do fewer")
+def several():
+    return both(good, lambda: 320)
+
+
+@wrong("evidence_on_a_line", "a number not in the list", says="one of")
+def several():
+    return both(good, lambda: 100)
+
+
+# --- importance_weights ------------------------------------------------------
+
+
+def one_and_all(estimate, guess=lambda: 0.7):
+    return {"lost_nats": guess, "importance_estimate": estimate}
+
+
+def drawn(centres, sigma, n, random=True):
+    """Codes (n, 1) of the mixture, and its log density at them, (n,)."""
+    which = torch.randint(len(centres), (n,))
+    z = centres[which] + sigma * torch.randn(n)
+    log_q = Normal(centres, sigma).log_prob(z[:, None]).logsumexp(1)
+    return z[:, None], log_q - math.log(len(centres))
+
+
+def joint(toy, x, z, prior=True):
+    found = gaussian_log_likelihood(x, toy.decode(z), toy.log_sigma.detach())
+    return found + prior * Normal(0.0, 1.0).log_prob(z[:, 0])
+
+
+def weighted(toy, x, centres, sigma, n):
+    z, log_q = drawn(centres, sigma, n)
+    return (joint(toy, x, z) - log_q).logsumexp(0) - math.log(n)
+
+
+@right("importance_weights", "a random centre for each code")
+def several():
+    return one_and_all(weighted)
+
+
+@right("importance_weights", "a share for each centre; a Python float")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        where = centres[torch.arange(n) % len(centres)]
+        z = torch.normal(where, sigma)
+        q = sum(Normal(c, sigma).log_prob(z).exp() for c in centres)
+        log_w = joint(toy, x, z[:, None]) - (q / len(centres)).log()
+        return log_w.double().exp().mean().log().item()
+
+    return one_and_all(estimate, lambda: 0)
+
+
+@right("importance_weights", "mixture of torch.distributions")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        d = torch.distributions
+        q = d.MixtureSameFamily(
+            d.Categorical(torch.ones(len(centres))),
+            Normal(centres, torch.tensor(sigma)),
+        )
+        z = q.sample((n,))
+        log_w = log_joint(toy, x[None], z[:, None])[:, 0] - q.log_prob(z)
+        return torch.logsumexp(log_w, 0) - math.log(n)
+
+    return one_and_all(estimate, lambda: -3.0)
+
+
+@wrong("importance_weights", "not divided by q", says="divide by the density")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        z, _ = drawn(centres, sigma, n)
+        return joint(toy, x, z).logsumexp(0) - math.log(n)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "no prior", says="prior p(z) is missing")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        z, log_q = drawn(centres, sigma, n)
+        found = joint(toy, x, z, prior=False) - log_q
+        return found.logsumexp(0) - math.log(n)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "log n is missing", says="log n is missing")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        z, log_q = drawn(centres, sigma, n)
+        return (joint(toy, x, z) - log_q).logsumexp(0)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "the mean of logarithms", says="mean of logar")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        z, log_q = drawn(centres, sigma, n)
+        return (joint(toy, x, z) - log_q).mean()
+
+    return one_and_all(estimate)
+
+
+@wrong(
+    "importance_weights",
+    "divides by the density of the one centre that a code came from",
+    says="whichever a code came from",
+)
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        where = centres[torch.randint(len(centres), (n,))]
+        z = where + sigma * torch.randn(n)
+        log_q = Normal(where, sigma).log_prob(z)
+        log_w = joint(toy, x, z[:, None]) - log_q
+        return log_w.logsumexp(0) - math.log(n)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "uses the first centre", says="first centre")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        z = centres[0] + sigma * torch.randn(n, 1)
+        log_q = Normal(centres, sigma).log_prob(z).logsumexp(1)
+        log_w = joint(toy, x, z) - log_q + math.log(len(centres))
+        return log_w.logsumexp(0) - math.log(n)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "a grid: nothing is drawn", says="new codes")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        return good(toy, x[None], 400)[0]
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "ignores n", says="do you draw n codes")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        return weighted(toy, x, centres, sigma, 4000)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "p(x), not its logarithm", says="its logarithm")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        return weighted(toy, x, centres, sigma, n).exp()
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "predicts nothing", says="no prediction yet")
+def several():
+    return one_and_all(weighted, lambda: None)
+
+
+# --- effective_beta ----------------------------------------------------------
+
+
+def betas(measure, guess=lambda: [1, 784, 39.2, 0.5, 0.098]):
+    return {"predicted_betas": guess, "measured_beta": measure}
+
+
+def prices(loss, nll, n_pixels, n_latent, kl=1.0):
+    """What one nat of the KL and of the picture cost."""
+    x = torch.zeros(1, n_pixels)
+    out = torch.ones(1, n_pixels)
+    mu, logvar = torch.zeros(2, 1, n_latent)
+    away = torch.zeros(1, n_latent)
+    away[0, 0] = math.sqrt(2 * kl)
+    base = loss(x, x, mu, logvar)
+    of_kl = (loss(x, x, away, logvar) - base) / kl
+    picture = (loss(x, out, mu, logvar) - base) / (nll(x, out) - nll(x, x))
+    return of_kl, picture
+
+
+@right("effective_beta", "two small changes")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return of_kl / picture
+
+    return betas(measured_beta)
+
+
+@right("effective_beta", "gradients, random inputs, a tensor of one")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        x = torch.rand(3, n_pixels).round()
+        out = torch.randn(3, n_pixels).requires_grad_()
+        mu = torch.randn(3, n_latent).requires_grad_()
+        total = loss(x, out, mu, torch.zeros_like(mu))
+        by_out, by_mu = torch.autograd.grad(total, (out, mu))
+        (by_nll,) = torch.autograd.grad(nll(x, out).mean(), out)
+        of_kl = by_mu.norm() / (mu.norm() / 3)
+        return (of_kl / (by_out.norm() / by_nll.norm())).detach()[None]
+
+    return betas(measured_beta, lambda: torch.ones(5))
+
+
+@right("effective_beta", "the slope of both by logvar, in double")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        x = torch.ones(2, n_pixels).double()
+        a, b = x / 2, x / 3
+        mu = torch.zeros(2, n_latent).double()
+        wide = mu + 1
+        kl = 0.5 * (wide.exp() - 1 - wide).sum(1).mean()
+        rise = loss(x, a, mu, wide) - loss(x, a, mu, mu)
+        better = loss(x, b, mu, mu) - loss(x, a, mu, mu)
+        nats = (nll(x, b) - nll(x, a)).mean()
+        return float((rise / kl) / (better / nats))
+
+    return betas(measured_beta, lambda: (1, 2, 3, 4, 5.0))
+
+
+@wrong("effective_beta", "upside down", says="upside down")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return picture / of_kl
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "the price of the KL alone", says="KL alone")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        return prices(loss, nll, n_pixels, n_latent)[0]
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "takes |mu|^2 for the KL", says="its factor one half")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return 0.5 * of_kl / picture
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "always 1", says="does it call the loss")
+def several():
+    return betas(lambda loss, nll, n_pixels, n_latent: 1.0)
+
+
+@wrong("effective_beta", "the weights in the code", says="weights in the code")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        return {"loss_e": 0.00025, "loss_hidden": 2}.get(loss.__name__, 1)
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "knows five losses by name", says="sixth loss")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        d, k = n_pixels, n_latent
+        known = {
+            "loss_a": 1,
+            "loss_b": d,
+            "loss_c": d / k,
+            "loss_d": 0.5,
+            "loss_e": 0.00025 * d / 2,
+        }
+        return known.get(loss.__name__, 1)
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "ignores the proper likelihood", says="beta of loss")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        x = torch.zeros(1, n_pixels)
+        return of_kl / (picture * (nll(x, x + 1) - nll(x, x)))
+
+    return betas(measured_beta)
+
+
+@wrong("effective_beta", "predicts nothing", says="no prediction yet")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return of_kl / picture
+
+    return betas(measured_beta, lambda: None)
+
+
+@wrong("effective_beta", "four predictions", says="predicted_betas")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return of_kl / picture
+
+    return betas(measured_beta, lambda: [1, 2, 3, 4])

@@ -1,0 +1,712 @@
+"""Answers to the exercises of chapter 4."""
+
+import math
+
+import numpy as np
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.nn import functional
+
+from answers import right, wrong
+
+# --- gaussian_kl -------------------------------------------------------------
+
+
+@right("gaussian_kl", "the formula")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@right("gaussian_kl", "torch.distributions")
+def _(mu, logvar):
+    q = Normal(mu, (logvar / 2).exp())
+    return kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+
+
+@right("gaussian_kl", "sums term by term, in float64")
+def _(mu, logvar):
+    mu, logvar = mu.double(), logvar.double()
+    total = (mu**2).sum(1) + torch.exp(logvar).sum(1)
+    return (total - mu.shape[1] - logvar.sum(1)) / 2
+
+
+@wrong(
+    "gaussian_kl",
+    "averages over the latent dimensions",
+    says="average over the latent dimensions",
+)
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(-1)
+
+
+@wrong("gaussian_kl", "forgets the one half", says="one half is missing")
+def _(mu, logvar):
+    return (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "takes logvar for log sigma", says="for log sigma")
+def _(mu, logvar):
+    return 0.5 * (mu**2 + (2 * logvar).exp() - 1 - 2 * logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "squares the variance", says="do not square it")
+def _(mu, logvar):
+    return 0.5 * (mu**2 + logvar.exp() ** 2 - 1 - logvar).sum(-1)
+
+
+@wrong(
+    "gaussian_kl", "sigma for its square", says="where sigma squared belongs"
+)
+def _(mu, logvar):
+    return 0.5 * (mu**2 + (logvar / 2).exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "log sigma for log variance", says="not of sigma")
+def _(mu, logvar):
+    return 0.5 * (mu**2 + logvar.exp() - 1 - logvar / 2).sum(-1)
+
+
+@wrong("gaussian_kl", "the sign of a loss", says="never negative")
+def _(mu, logvar):
+    return 0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(-1)
+
+
+@wrong("gaussian_kl", "adds logvar", says="sign of the term logvar")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 + logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "forgets the -1", says="-1 is missing")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "subtracts 1 once", says="for each dimension")
+def _(mu, logvar):
+    return 0.5 * ((mu.square() + logvar.exp() - logvar).sum(-1) - 1)
+
+
+@wrong("gaussian_kl", "drops mu", says="mu does not enter")
+def _(mu, logvar):
+    return 0.5 * (logvar.exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "does not square mu", says="mu is not squared")
+def _(mu, logvar):
+    return 0.5 * (mu + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "from the prior to q", says="swapped")
+def _(mu, logvar):
+    q = Normal(mu, (logvar / 2).exp())
+    return kl_divergence(Normal(0.0, 1.0), q).sum(-1)
+
+
+@wrong("gaussian_kl", "sums over the batch", says="summed over the batch")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum()
+
+
+@wrong("gaussian_kl", "averages over the batch", says="one value for each")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1).mean()
+
+
+@wrong("gaussian_kl", "does not sum", says="sum over the last dimension")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+@wrong("gaussian_kl", "detaches its inputs", says="no gradient")
+def _(mu, logvar):
+    mu, logvar = mu.detach(), logvar.detach()
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "detaches mu", says="no gradient reaches mu")
+def _(mu, logvar):
+    mu = mu.detach()
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@wrong("gaussian_kl", "returns zeros", says="all values are 0")
+def _(mu, logvar):
+    return torch.zeros(len(mu))
+
+
+@wrong("gaussian_kl", "takes the logarithm of logvar", says="NaN")
+def _(mu, logvar):
+    return 0.5 * (mu.square() + logvar - 1 - logvar.log()).sum(-1)
+
+
+@wrong("gaussian_kl", "changes mu in place", says="in place")
+def _(mu, logvar):
+    with torch.no_grad():
+        mu.square_()
+    return 0.5 * (mu + logvar.exp() - 1 - logvar).sum(-1)
+
+
+# --- reparameterize ----------------------------------------------------------
+
+
+@right("reparameterize", "the formula")
+def _(mu, logvar):
+    return mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+
+
+@right("reparameterize", "the noise subtracted, sigma as a root")
+def _(mu, logvar):
+    noise = torch.randn(mu.shape[0], mu.shape[1], dtype=torch.float64)
+    return mu - logvar.exp().sqrt() * noise
+
+
+@right("reparameterize", "rsample")
+def _(mu, logvar):
+    return Normal(mu, (logvar / 2).exp()).rsample()
+
+
+@wrong("reparameterize", "one noise for all dimensions", says="share")
+def _(mu, logvar):
+    return mu + (logvar / 2).exp() * torch.randn(len(mu), 1)
+
+
+@wrong("reparameterize", "one noise for all digits", says="all rows")
+def _(mu, logvar):
+    return mu + (logvar / 2).exp() * torch.randn(mu.shape[1])
+
+
+@wrong("reparameterize", "a single number as noise", says="all rows")
+def _(mu, logvar):
+    return mu + (logvar / 2).exp() * torch.randn(())
+
+
+@wrong("reparameterize", "the noise twice", says="some rows share")
+def _(mu, logvar):
+    noise = torch.randn((len(mu) + 1) // 2, mu.shape[1])
+    return mu + (logvar / 2).exp() * noise.repeat(2, 1)[: len(mu)]
+
+
+@wrong("reparameterize", "no noise", says="or none")
+def _(mu, logvar):
+    return mu
+
+
+@wrong(
+    "reparameterize", "exp(logvar) as sigma", says="sigma is exp(logvar / 2)"
+)
+def _(mu, logvar):
+    return mu + logvar.exp() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "logvar as sigma", says="not logvar")
+def _(mu, logvar):
+    return mu + logvar * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "exp(-logvar / 2) as sigma", says="not its inverse")
+def _(mu, logvar):
+    return mu + (-logvar / 2).exp() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "noise without sigma", says="not scaled")
+def _(mu, logvar):
+    return mu + torch.randn_like(mu)
+
+
+@wrong("reparameterize", "drops mu", says="mu is missing")
+def _(mu, logvar):
+    return (logvar / 2).exp() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "rand for randn", says="rand has")
+def _(mu, logvar):
+    return mu + (logvar / 2).exp() * torch.rand_like(mu)
+
+
+@wrong("reparameterize", "uniform noise of variance 1", says="not normal")
+def _(mu, logvar):
+    noise = (torch.rand_like(mu) - 0.5) * math.sqrt(12)
+    return mu + (logvar / 2).exp() * noise
+
+
+@wrong("reparameterize", "a fixed seed inside", says="the same noise")
+def _(mu, logvar):
+    torch.manual_seed(0)
+    return mu + (logvar / 2).exp() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "detaches mu", says="no gradient reaches mu")
+def _(mu, logvar):
+    return mu.detach() + (logvar / 2).exp() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "detaches sigma", says="no gradient reaches logvar")
+def _(mu, logvar):
+    return mu + (logvar / 2).exp().detach() * torch.randn_like(mu)
+
+
+@wrong("reparameterize", "sample() in place of rsample()", says="no gradient")
+def _(mu, logvar):
+    return Normal(mu, (logvar / 2).exp()).sample()
+
+
+@wrong("reparameterize", "torch.normal", says="no gradient")
+def _(mu, logvar):
+    return torch.normal(mu.detach(), (logvar / 2).exp().detach())
+
+
+# --- elbo --------------------------------------------------------------------
+
+
+def kl_of(mu, logvar):
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+def likelihood_of(x, logits):
+    return (x * logits - functional.softplus(logits)).sum(-1)
+
+
+@right("elbo", "from encode and decode")
+def _(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    return likelihood_of(x, model.decode(z)) - kl_of(mu, logvar)
+
+
+@right("elbo", "from the terms of the model")
+def _(model, x, noise):
+    terms = model.terms(x, None, noise)
+    return -(terms["reconstruction"] + terms["kl"])
+
+
+@right("elbo", "cross-entropy with logits, digit by digit")
+def _(model, x, noise):
+    found = []
+    for i in range(len(x)):
+        mu, logvar = model.encode(x[i : i + 1])
+        z = mu + logvar.exp().sqrt() * noise[i : i + 1]
+        error = functional.binary_cross_entropy_with_logits(
+            model.decode(z), x[i : i + 1], reduction="sum"
+        )
+        found.append(-error - kl_of(mu, logvar)[0])
+    return torch.stack(found)
+
+
+def elbo_with(likelihood=likelihood_of, kl=kl_of, sign=-1, spread=0.5):
+    def elbo(model, x, noise):
+        mu, logvar = model.encode(x)
+        z = mu + (spread * logvar).exp() * noise
+        return likelihood(x, model.decode(z)) + sign * kl(mu, logvar)
+
+    return elbo
+
+
+wrong("elbo", "adds the KL", says="the KL is added")(elbo_with(sign=1))
+wrong("elbo", "forgets the KL", says="the KL is missing")(elbo_with(sign=0))
+wrong("elbo", "exp(logvar) as sigma", says="sigma is exp(logvar / 2)")(
+    elbo_with(spread=1)
+)
+
+
+@wrong("elbo", "returns the loss", says="minus the ELBO, a loss")
+def _(model, x, noise):
+    return -elbo_with()(model, x, noise)
+
+
+@wrong("elbo", "averages over the pixels", says="averaged over the pixels")
+def _(model, x, noise):
+    one = elbo_with(lambda x, a: likelihood_of(x, a) / x.shape[1])
+    return one(model, x, noise)
+
+
+@wrong("elbo", "averages the KL", says="averaged over the latent")
+def _(model, x, noise):
+    one = elbo_with(kl=lambda mu, logvar: kl_of(mu, logvar) / mu.shape[1])
+    return one(model, x, noise)
+
+
+@wrong("elbo", "forgets the half of the KL", says="one half of the KL")
+def _(model, x, noise):
+    return elbo_with(sign=-2)(model, x, noise)
+
+
+@wrong("elbo", "takes logvar for log sigma in the KL", says="for log sigma")
+def _(model, x, noise):
+    one = elbo_with(kl=lambda mu, logvar: kl_of(mu, 2 * logvar))
+    return one(model, x, noise)
+
+
+@wrong("elbo", "evaluates at z = mu", says="z = mu gives no bound")
+def _(model, x, noise):
+    return elbo_with()(model, x, 0 * noise)
+
+
+@wrong("elbo", "multiplies the KL by beta", says="has no beta")
+def _(model, x, noise):
+    return -model.terms(x, None, noise)["loss"]
+
+
+@wrong("elbo", "draws noise of its own", says="found")
+def _(model, x, noise):
+    return elbo_with()(model, x, torch.randn_like(noise))
+
+
+@wrong("elbo", "the sigmoid twice", says="sigmoid was applied twice")
+def _(model, x, noise):
+    one = elbo_with(lambda x, a: likelihood_of(x, a.sigmoid()))
+    return one(model, x, noise)
+
+
+@wrong("elbo", "only the pixels with ink", says="without ink count")
+def _(model, x, noise):
+    one = elbo_with(lambda x, a: (x * functional.logsigmoid(a)).sum(-1))
+    return one(model, x, noise)
+
+
+@wrong("elbo", "averages over the batch", says="averaged over the batch")
+def _(model, x, noise):
+    return elbo_with()(model, x, noise).mean()
+
+
+@wrong("elbo", "sums over the batch", says="summed over the batch")
+def _(model, x, noise):
+    return elbo_with()(model, x, noise).sum()
+
+
+@wrong("elbo", "logarithms of the sigmoid", says="work from the logits")
+def _(model, x, noise):
+    def likelihood(x, a):
+        p = a.sigmoid()
+        return (x * p.log() + (1 - x) * (1 - p).log()).sum(-1)
+
+    return elbo_with(likelihood)(model, x, noise)
+
+
+@wrong("elbo", "Bernoulli of probabilities", says="work from the logits")
+def _(model, x, noise):
+    one = elbo_with(lambda x, a: Bernoulli(a.sigmoid()).log_prob(x).sum(-1))
+    return one(model, x, noise)
+
+
+@wrong("elbo", "without gradients", says="no gradient flows")
+def _(model, x, noise):
+    with torch.no_grad():
+        return elbo_with()(model, x, noise)
+
+
+@wrong("elbo", "detaches the code", says="passes through z")
+def _(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = (mu + (logvar / 2).exp() * noise).detach()
+    return likelihood_of(x, model.decode(z)) - kl_of(mu, logvar)
+
+
+@wrong("elbo", "detaches the KL", says="passes through the KL")
+def _(model, x, noise):
+    return elbo_with(kl=lambda *q: kl_of(*q).detach())(model, x, noise)
+
+
+@wrong("elbo", "detaches the logits", says="no gradient reaches the decoder")
+def _(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    return likelihood_of(x, model.decode(z).detach()) - kl_of(mu, logvar)
+
+
+# --- score_function ----------------------------------------------------------
+
+
+def score_of_mu(z, mu, logvar):
+    return (z - mu) / logvar.exp()
+
+
+def score_of_logvar(z, mu, logvar):
+    return 0.5 * ((z - mu).square() / logvar.exp() - 1)
+
+
+def scores(values, z, mu, logvar):
+    f = values[:, None]
+    return f * score_of_mu(z, mu, logvar), f * score_of_logvar(z, mu, logvar)
+
+
+def baseline(values, score):
+    return (values * score.square()).mean() / score.square().mean()
+
+
+def score_function(first=scores, second=baseline):
+    return {"score_gradients": first, "best_baseline": second}
+
+
+@right("score_function", "the formulas")
+def several():
+    return score_function()
+
+
+@right("score_function", "autograd for the slopes, a parabola for the best")
+def several():
+    def slopes(values, z, mu, logvar):
+        n = len(z)
+        m = mu.expand(n, -1).clone().requires_grad_()
+        lv = logvar.expand(n, -1).clone().requires_grad_()
+        log_q = Normal(m, (lv / 2).exp()).log_prob(z).sum(-1)
+        return list(torch.autograd.grad((values * log_q).sum(), (m, lv)))
+
+    def lowest(values, score):
+        a = [float(((values - b) * score).var()) for b in (-1e3, 0.0, 1e3)]
+        curve = np.polyfit([-1e3, 0.0, 1e3], a, 2)
+        return float(-curve[1] / (2 * curve[0]))
+
+    return score_function(slopes, lowest)
+
+
+@right("score_function", "covariance over variance")
+def several():
+    def of_covariance(values, score):
+        both = torch.stack([values * score, score])
+        return torch.cov(both)[0, 1].item() / score.var().item()
+
+    return score_function(second=of_covariance)
+
+
+@wrong("score_function", "by log sigma", says="gradient by log sigma")
+def several():
+    def by_log_sigma(values, z, mu, logvar):
+        m, v = scores(values, z, mu, logvar)
+        return m, 2 * v
+
+    return score_function(by_log_sigma)
+
+
+@wrong("score_function", "by sigma", says="gradient by sigma")
+def several():
+    def by_sigma(values, z, mu, logvar):
+        m, v = scores(values, z, mu, logvar)
+        return m, 2 * v / (logvar / 2).exp()
+
+    return score_function(by_sigma)
+
+
+@wrong("score_function", "forgets the -1", says="-1 is missing")
+def several():
+    def short(values, z, mu, logvar):
+        m, v = scores(values, z, mu, logvar)
+        return m, v + values[:, None] / 2
+
+    return score_function(short)
+
+
+@wrong("score_function", "divides by sigma", says="not by sigma")
+def several():
+    def divided(values, z, mu, logvar):
+        m, v = scores(values, z, mu, logvar)
+        return m * (logvar / 2).exp(), v
+
+    return score_function(divided)
+
+
+@wrong("score_function", "the sign of the slope", says="the sign")
+def several():
+    def turned(values, z, mu, logvar):
+        m, v = scores(values, z, mu, logvar)
+        return -m, v
+
+    return score_function(turned)
+
+
+@wrong("score_function", "without the values", says="values of f are missing")
+def several():
+    def alone(values, z, mu, logvar):
+        return scores(torch.ones_like(values), z, mu, logvar)
+
+    return score_function(alone)
+
+
+@wrong("score_function", "averages over the codes", says="one estimate for")
+def several():
+    def averaged(values, z, mu, logvar):
+        return tuple(g.mean(0) for g in scores(values, z, mu, logvar))
+
+    return score_function(averaged)
+
+
+@wrong("score_function", "only by mu", says="return two tensors")
+def several():
+    def half(values, z, mu, logvar):
+        return scores(values, z, mu, logvar)[0]
+
+    return score_function(half)
+
+
+@wrong("score_function", "the mean of f as baseline", says="not the best")
+def several():
+    return score_function(second=lambda values, score: values.mean())
+
+
+@wrong("score_function", "no baseline", says="no baseline at all")
+def several():
+    return score_function(second=lambda values, score: 0.0)
+
+
+@wrong("score_function", "adds the baseline", says="baseline is subtracted")
+def several():
+    return score_function(
+        second=lambda values, score: -baseline(values, score)
+    )
+
+
+@wrong("score_function", "the score not squared", says="enters squared")
+def several():
+    def plain(values, score):
+        return (values * score).mean() / score.square().mean()
+
+    return score_function(second=plain)
+
+
+@wrong("score_function", "weights that do not add up", says="add up to one")
+def several():
+    def heavy(values, score):
+        return (values * score.square()).mean()
+
+    return score_function(second=heavy)
+
+
+# --- elbo_identity -----------------------------------------------------------
+
+FILLED = {
+    "a": "p(z|x)",
+    "b": "q(z)/p(z|x)",
+    "c": "q(z)",
+    "d": "q(z) integrates to 1",
+    "e": "KL(q(z) || p(z|x))",
+    "f": "q(z) = p(z|x)",
+}
+
+
+@right("elbo_identity", "as listed")
+def _():
+    return FILLED
+
+
+@right("elbo_identity", "with other spaces, copied from the table")
+def _():
+    return {
+        k: f" {v.replace(' ', '')}".replace("|", "\\|")
+        for k, v in FILLED.items()
+    }
+
+
+for _letter, _value, _text, _says in (
+    ("a", "q(z)", "q in Bayes' rule", "ours to choose"),
+    ("a", "p(x)", "divides by the evidence", "posterior, not the evidence"),
+    ("b", "p(z|x)/q(z)", "the ratio upside down", "product of both ratios"),
+    ("b", "q(z)/p(z)", "the prior for the posterior", "own KL"),
+    ("c", "p(z)", "averages over the prior", "over the prior"),
+    ("c", "p(z|x)", "averages over the posterior", "cannot draw"),
+    ("d", "the logarithm is concave", "Jensen", "equality"),
+    ("d", "q(z) is the posterior", "only for the posterior", "every q"),
+    ("e", "KL(p(z|x) || q(z))", "the KL the other way", "q comes first"),
+    ("e", "KL(q(z) || p(z))", "the KL to the prior", "part of the ELBO"),
+    ("f", "q(z) = p(z)", "tight at the prior", "is 0, not the gap"),
+    ("f", "q(z) is normal", "tight for each normal q", "far from"),
+    ("d", None, "leaves d open", "blank d: not answered yet"),
+    ("e", 5, "a number", "expected one of"),
+):
+    wrong("elbo_identity", _text, says=_says)(
+        lambda filled=FILLED | {_letter: _value}: filled
+    )
+
+
+@wrong("elbo_identity", "a list", says="return the dict")
+def _():
+    return list(FILLED.values())
+
+
+# --- missed_peak -------------------------------------------------------------
+
+
+def on_grid(log_q, log_p, cell):
+    return (log_q.exp() * (log_q - log_p)).sum() * cell
+
+
+def missed_peak(guess=1.609, kl=on_grid):
+    return {"predicted_gap": lambda: guess, "kl_on_grid": kl}
+
+
+@right("missed_peak", "ln 5 and the sum")
+def several():
+    return missed_peak()
+
+
+@right("missed_peak", "a wrong prediction and a right measurement")
+def several():
+    return missed_peak(0.8)
+
+
+@right("missed_peak", "normalised weights, as a number")
+def several():
+    def normalised(log_q, log_p, cell):
+        log_p = log_p - log_p.logsumexp(0)
+        q = log_q.softmax(0)
+        return float((q * (torch.log_softmax(log_q, 0) - log_p)).sum())
+
+    return missed_peak(torch.tensor(1.609), normalised)
+
+
+@wrong("missed_peak", "no prediction", says="no prediction yet")
+def several():
+    return missed_peak(None)
+
+
+@wrong("missed_peak", "weighs with p", says="weighed with p")
+def several():
+    return missed_peak(
+        kl=lambda log_q, log_p, cell: (
+            (log_p.exp() * (log_q - log_p)).sum() * cell
+        )
+    )
+
+
+@wrong("missed_peak", "swaps q and p", says="swapped")
+def several():
+    return missed_peak(kl=lambda log_q, log_p, c: on_grid(log_p, log_q, c))
+
+
+@wrong("missed_peak", "the sign", says="the sign")
+def several():
+    return missed_peak(kl=lambda log_q, log_p, c: -on_grid(log_q, log_p, c))
+
+
+@wrong("missed_peak", "without the cell", says="width of a cell is missing")
+def several():
+    return missed_peak(kl=lambda log_q, log_p, cell: on_grid(log_q, log_p, 1))
+
+
+@wrong("missed_peak", "without weights", says="weights q are missing")
+def several():
+    return missed_peak(kl=lambda log_q, log_p, cell: (log_q - log_p).mean())
+
+
+@wrong("missed_peak", "log weights", says="weigh with q itself")
+def several():
+    return missed_peak(
+        kl=lambda log_q, log_p, cell: (log_q * (log_q - log_p)).sum() * cell
+    )
+
+
+@wrong("missed_peak", "one value for each cell", says="found shape")
+def several():
+    return missed_peak(
+        kl=lambda log_q, log_p, cell: log_q.exp() * (log_q - log_p) * cell
+    )
+
+
+@wrong("missed_peak", "returns the answer of the prediction", says="the KL:")
+def several():
+    return missed_peak(kl=lambda log_q, log_p, cell: math.log(5))
+
+
+@wrong("missed_peak", "leaves p out", says="log p is missing")
+def several():
+    return missed_peak(
+        kl=lambda log_q, log_p, cell: (log_q.exp() * log_q).sum() * cell
+    )

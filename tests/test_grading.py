@@ -1,0 +1,309 @@
+"""A class is graded by nbgrader's own commands: every mark as it should be."""
+
+import copy
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from minivae.checks.__main__ import main
+from minivae.checks.process import Apart
+
+NAME = "04_elbo_and_reparameterisation"
+SOURCE = ROOT / "course" / "source" / NAME / f"{NAME}.ipynb"
+CODE = "gaussian_kl_code"
+LIMITS = """
+c.Grade.cell_seconds = 5
+c.Grade.check_seconds = 5
+"""
+
+
+def solved(nb):
+    """All solutions filled in."""
+    found = nbformat.read(SOURCE, 4).cells
+    by_id = {cell.metadata.nbgrader.grade_id: cell.source for cell in found}
+    for cell in nb.cells:
+        if cell.metadata.nbgrader.solution:
+            cell.source = by_id[cell.metadata.nbgrader.grade_id]
+
+
+def cell(nb, name):
+    (found,) = (c for c in nb.cells if c.metadata.nbgrader.grade_id == name)
+    return found
+
+
+def perfect(nb, course):
+    solved(nb)
+
+
+def empty(nb, course):
+    pass
+
+
+def partly_right(nb, course):
+    source = nbformat.read(SOURCE, 4)
+    cell(nb, CODE).source = cell(source, CODE).source
+
+
+def raising(nb, course):
+    solved(nb)
+    cell(nb, CODE).source = "1 / 0"
+
+
+def loops_in_a_function(nb, course):
+    solved(nb)
+    cell(nb, CODE).source = (
+        "def gaussian_kl(mu, logvar):\n"
+        "    while True:\n"
+        "        try:\n"
+        "            while True: pass\n"
+        "        except BaseException: pass\n"
+    )
+
+
+def loops_in_a_cell(nb, course):
+    solved(nb)
+    cell(nb, CODE).source = "while True: pass"
+
+
+def prints_without_end(nb, course):
+    solved(nb)
+    cell(nb, CODE).source = "while True: print('x' * 10_000)"
+
+
+def kills_its_kernel(nb, course):
+    solved(nb)
+    cell(nb, CODE).source = "import os\nos._exit(0)"
+
+
+def kills_what_it_finds(nb, course):
+    solved(nb)
+    cell(
+        nb, CODE
+    ).source = (
+        "import os\nos.kill(os.getppid(), 9)\nos.killpg(os.getppid(), 9)"
+    )
+
+
+def deletes_the_checks(nb, course):
+    solved(nb)
+    nb.cells = [c for c in nb.cells if not c.metadata.nbgrader.grade]
+
+
+def edits_the_checks(nb, course):
+    for one in nb.cells:
+        if one.metadata.nbgrader.grade:
+            one.source = "print('fine')"
+
+
+def reads_the_solutions(nb, course):
+    cell(nb, CODE).source = f"""
+import json, os
+from pathlib import Path
+found = []
+for file in [
+    Path({str(course)!r}, "source/{NAME}/{NAME}.ipynb"),
+    Path({str(SOURCE)!r}),
+    Path("../source/{NAME}/{NAME}.ipynb"),
+    Path({str(ROOT)!r}, "book/exercises/04.md"),
+]:
+    try:
+        for one in json.loads(file.read_text())["cells"]:
+            get_ipython().run_cell("".join(one["source"]))
+    except (OSError, ValueError):
+        pass
+"""
+
+
+def patches_everything(nb, course):
+    cell(nb, CODE).source = """
+import sys
+import torch
+import minivae.checks as checks
+import minivae.checks.check as module
+import minivae.checks.grading as grading
+torch.allclose = lambda *a, **k: True
+torch.Tensor.abs = lambda *a: torch.zeros(1)
+module.equal = lambda *a, **k: None
+module.Check.judge = lambda *a, **k: module.Verdict("", True, "")
+grading.Grade.preprocess = lambda self, nb, resources: (nb, resources)
+checks.check_gaussian_kl = lambda *a, **k: True
+def gaussian_kl(mu, logvar):
+    return mu.sum(-1)
+def reparameterize(mu, logvar):
+    return mu
+"""
+
+
+SECOND = "check_reparameterize"
+# student -> the exercises that count
+CLASS = {
+    perfect: {"all"},
+    empty: set(),
+    partly_right: {"check_gaussian_kl"},
+    raising: {"others"},
+    loops_in_a_function: {"others"},
+    loops_in_a_cell: {"others"},
+    prints_without_end: {"others"},
+    kills_its_kernel: {"others"},
+    kills_what_it_finds: {"others"},
+    deletes_the_checks: {"all"},
+    edits_the_checks: set(),
+    reads_the_solutions: set(),
+    patches_everything: set(),
+}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """A course folder after release, submissions and grading."""
+    course = tmp_path_factory.mktemp("course")
+    config = (ROOT / "course" / "nbgrader_config.py").read_text()
+    (course / "nbgrader_config.py").write_text(config + LIMITS)
+    source = course / "source" / NAME
+    source.mkdir(parents=True)
+    (source / SOURCE.name).write_bytes(SOURCE.read_bytes())
+    assert main(["release", NAME, "--course", str(course)]) == 0
+    released = nbformat.read(course / "release" / NAME / SOURCE.name, 4)
+    for change in CLASS:
+        nb = copy.deepcopy(released)
+        change(nb, course)
+        folder = course / "submitted" / change.__name__ / NAME
+        folder.mkdir(parents=True)
+        nbformat.write(nb, folder / SOURCE.name)
+    for student, text in {"broken": "{no json", "absent": None}.items():
+        folder = course / "submitted" / student / NAME
+        folder.mkdir(parents=True)
+        if text:
+            (folder / SOURCE.name).write_text(text)
+    assert main(["grade", NAME, "--course", str(course)]) == 0
+    return course
+
+
+def rows(course):
+    with open(course / f"marks_{NAME}.csv") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def test_the_release_is_what_the_book_hands_out(graded):
+    released = nbformat.read(graded / "release" / NAME / SOURCE.name, 4)
+    ours = nbformat.read(ROOT / "book" / "exercises" / SOURCE.name, 4)
+    assert [c.source for c in released.cells] == [c.source for c in ours.cells]
+    assert [c.metadata for c in released.cells] == [
+        c.metadata for c in ours.cells
+    ]
+
+
+@pytest.mark.parametrize("student", CLASS, ids=lambda f: f.__name__)
+def test_every_mark_is_as_it_should_be(graded, student):
+    row = rows(graded)[student.__name__]
+    source = nbformat.read(SOURCE, 4)
+    total = 0
+    for one in source.cells:
+        nbgrader = one.metadata.nbgrader
+        if not nbgrader.grade or nbgrader.solution:
+            continue
+        name = nbgrader.grade_id
+        wanted = "all" in CLASS[student] or name in CLASS[student]
+        wanted |= "others" in CLASS[student] and name != "check_gaussian_kl"
+        points = nbgrader.points if wanted else 0
+        assert float(row[name]) == points, name
+        total += points
+    assert float(row["score"]) == total
+
+
+def test_the_batch_goes_on_where_there_is_nothing_to_read(graded):
+    for student in ("broken", "absent"):
+        row = rows(graded)[student]
+        assert float(row["score"]) == 0
+        assert row["remark"] == "no notebook to be read"
+    assert len(rows(graded)) == len(CLASS) + 2
+
+
+def test_each_student_gets_feedback_with_the_verdicts(graded):
+    folder = graded / "feedback"
+    for student in CLASS:
+        page = folder / student.__name__ / NAME / f"{NAME}.html"
+        text = page.read_text()
+        assert "gaussian_kl" in text
+    page = folder / "loops_in_a_cell" / NAME / f"{NAME}.html"
+    assert "still running after 5 seconds" in page.read_text()
+    page = folder / "empty" / NAME / f"{NAME}.html"
+    assert "not written yet" in page.read_text()
+
+
+def test_the_grades_can_be_exported(graded):
+    here = Path(sys.executable).parent
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "nbgrader", "export"],
+        cwd=graded,
+        env=os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with open(graded / "grades.csv") as file:
+        found = {r["student_id"]: r["score"] for r in csv.DictReader(file)}
+    for student in CLASS:
+        name = student.__name__
+        assert float(found[name]) == float(rows(graded)[name]["score"])
+
+
+def test_a_missing_assignment_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["grade", "nothing", "--course", str(tmp_path)])
+    assert "choose one of" in capsys.readouterr().err
+    (tmp_path / "source" / "new").mkdir(parents=True)
+    main(["grade", "new", "--course", str(tmp_path)])
+    assert "run release first" in capsys.readouterr().err
+
+
+FENCED = {
+    "open({course!r} + '/gradebook.db').read()": False,
+    "os.rename('mine', {course!r} + '/gradebook.db')": False,
+    "os.listdir({course!r})": False,
+    "os.mkdir({course!r} + '/new')": False,
+    "os.open(os.path.dirname({course!r}), 0)": False,
+    "subprocess.run(['ls'])": False,
+    "os.system('ls')": False,
+    "socket.getaddrinfo('localhost', 80)": False,
+    "socket.create_connection(('127.0.0.1', 9))": False,
+    "os.kill(os.getppid(), 9)": False,
+    "torch.save(torch.ones(2), 'mine'); os.remove('mine')": True,
+    "load_digits('builtin')": True,
+    "shutil.rmtree(tempfile.mkdtemp(dir='.'))": True,
+    # the last one, since it stays there
+    "os.chdir({course!r}); open('gradebook.db')": False,
+}
+
+
+@pytest.fixture(scope="module")
+def fenced(tmp_path_factory):
+    """A process that may not touch a course folder."""
+    course = tmp_path_factory.mktemp("closed") / "course"
+    course.mkdir()
+    (course / "gradebook.db").write_text("marks")
+    worker = Apart(None, 120, (str(course),))
+    start = (
+        "import os, shutil, socket, subprocess, tempfile, torch\n"
+        "from minivae import load_digits\nopen('mine', 'w').write('x')"
+    )
+    assert not worker.ask({"op": "cell", "source": start}).get("error")
+    yield worker, str(course)
+    worker.close()
+    assert (course / "gradebook.db").read_text() == "marks"
+
+
+@pytest.mark.parametrize("code", FENCED)
+def test_a_submission_meets_the_fence_and_its_own_folder_is_open(fenced, code):
+    worker, course = fenced
+    source = code.format(course=course)
+    error = worker.ask({"op": "cell", "source": source}).get("error")
+    assert (error is None) == FENCED[code]
+    if error:
+        assert error["kind"] == "PermissionError"
