@@ -154,13 +154,12 @@ def tables() -> dict[str, str]:
 
     bank = answers.load()
     rows = [
-        "| Exercise | Chapter | Kind | Stars | Minutes | What it teaches |",
-        "| --- | --- | --- | --- | --: | --- |",
+        "| Exercise | Kind | What it teaches |",
+        "| --- | --- | --- |",
     ]
     parts = []
     for file in sources():
         numbered = file.stem[0].isdigit()
-        chapter = f"[{int(file.stem[:2])}](../{file.name})" if numbered else ""
         title = f"Chapter {int(file.stem[:2])}" if numbered else "Project"
         parts.append(f"## {title}")
         for name, cells in by_exercise(read(file)).items():
@@ -169,10 +168,8 @@ def tables() -> dict[str, str]:
             stars, minutes, kind = FACTS.search(task).groups()
             link = f"[{title}](#exercise-{name.replace('_', '-')})"
             about = (ALL[name].__doc__ or "").strip().splitlines()[0]
-            rows.append(
-                f"| {link} | {chapter or 'project'} | {kind} | {stars} "
-                f"| {minutes} | {_cell(about)} |"
-            )
+            effort = f"{kind}, {stars}, {minutes} min"
+            rows.append(f"| {link} | {effort} | {_cell(about)} |")
             parts.append(f"### {title}")
             parts.append(
                 _answers([one for one in bank if one.exercise == name])

@@ -13,8 +13,8 @@ Nothing inside a page to be run: handlers become names that
 `_static/buttons.js` knows, so that the policy of `security` can be strict.
 
 Readable by all: a landmark around the logo, entries of the bibliography that
-are items of their list, hidden cells named by what they show, no empty
-heading in the corner of a table, a whole page in place of the bare
+are items of their list, hidden cells and folded parts of the menu named, no
+empty heading in the corner of a table, a whole page in place of the bare
 redirection at the root.
 """
 
@@ -45,6 +45,11 @@ CHANGES = tuple(
          r'\1"listitem"'),
         # "Show code cell source" says more
         (r'(<summary) aria-label="Toggle hidden content"', r"\1"),
+        # only a chevron
+        (
+            r'<summary>(?=<span class="toctree-toggle")',
+            '<summary aria-label="Pages of this part">',
+        ),
         (r'<th class="head">\s*(?:<p></p>)?\s*</th>', "<td></td>"),
     )
 )  # fmt: skip
