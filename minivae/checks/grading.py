@@ -97,6 +97,8 @@ class Submission:
                 done = self.worker.ask({"op": "cell", "source": cell.source})
                 error = done.get("error")
                 said = str(done.get("printed") or "")
+                if error and not isinstance(error, dict):
+                    raise process.GoneError("the answer could not be read")
             except process.GoneError as gone:
                 error, said = {"kind": "Stopped", "text": str(gone)}, ""
             self.seconds -= time.monotonic() - began
