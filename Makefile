@@ -20,7 +20,7 @@ export MPLBACKEND = agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lint nbval faults mutants bench lab refresh \
+.PHONY: help book pdf serve test lint nbval faults mutants bench lab refresh \
   appendices exercises format lock clean
 
 help: ## list the commands
@@ -33,6 +33,9 @@ book: $(SITE)/.ready ## build the pages from stored outputs
 	@echo "The book: file://$(CURDIR)/$(PAGE)"
 	@echo "Open this address in a browser, or run: make serve"
 
+pdf: book $(VENV)/.ready ## print the book into one file, with Chromium
+	$(VENV)/bin/python book/_ext/print_book.py
+
 serve: ## show the built pages at http://localhost:8000
 	@test -f $(PAGE) || $(MAKE) book
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html 8000
@@ -41,9 +44,10 @@ test: lint book $(VENV)/.ready ## lint, unit tests, page tests, all chapters
 	$(VENV)/bin/python -m pytest
 	$(MAKE) nbval
 
-lint: $(VENV)/.ready ## check style and formatting
+lint: $(VENV)/.ready ## check style, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --no-error-summary
 
 nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
 	$(VENV)/bin/python -m pytest book --ignore=book/exercises --nbval \
@@ -85,8 +89,8 @@ lock: $(UV) ## renew requirements.lock from pyproject.toml
 	  benchmarks/requirements.in
 
 clean: ## remove what was built and installed
-	rm -rf _build $(VENV) $(SITE) $(BENCH) .tools .cache .pytest_cache \
-	  .ruff_cache
+	rm -rf _build $(VENV) $(SITE) $(BENCH) .tools .nox .cache \
+	  .pytest_cache .ruff_cache .mypy_cache
 
 # --- set-up, once; repeated only when the lock or the project changes -------
 

@@ -17,6 +17,9 @@ from traitlets.config import Config, PyFileConfigLoader
 from minivae.checks import ALL
 
 COURSE = Path(__file__).resolve().parent
+sys.path.append(str(COURSE.parent / "book" / "_ext"))
+import install_cell
+
 ROOT = COURSE.parent
 SOURCE = COURSE / "source"
 OUT = ROOT / "book" / "exercises"
@@ -216,12 +219,12 @@ def written() -> dict[Path, str]:
     """Every file that this writes, and what belongs into it."""
     files = {}
     for file in sources():
-        nb = for_students(read(file))
+        nb = install_cell.place(for_students(read(file)))
         files[OUT / file.name] = nbformat.writes(nb) + "\n"
         files[OUT / f"{short(file)}.md"] = page(file)
     for name, text in tables().items():
         path = ROOT / "book" / "appendix" / PAGES[name]
-        files[path] = filled(path.read_text(), name, text)
+        files[path] = filled(path.read_text(encoding="utf-8"), name, text)
     return files
 
 
@@ -230,7 +233,7 @@ def main() -> int:
     stale = [
         file
         for file, text in written().items()
-        if not file.exists() or file.read_text() != text
+        if not file.exists() or file.read_text(encoding="utf-8") != text
     ]
     if "--check" in sys.argv[1:]:
         for file in stale:
@@ -239,7 +242,7 @@ def main() -> int:
     files = written()
     OUT.mkdir(exist_ok=True)
     for file in stale:
-        file.write_text(files[file])
+        file.write_text(files[file], encoding="utf-8", newline="\n")
         print(file.relative_to(ROOT))
     return 0
 

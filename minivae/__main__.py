@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +17,20 @@ from minivae.checkpoint import CheckpointError, load_model
 from minivae.engine import Workers, find_device, processes
 from minivae.evaluate import evaluate, log_likelihood
 from minivae.latent import sample_digits
-from minivae.models import CVAE, VAE, Autoencoder
+from minivae.models import CVAE, LIKELIHOODS, VAE, Autoencoder
 from minivae.train import TrainConfig, fit
 
 MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; options of a run come from `TrainConfig`."""
+    """The command line; options of a run come from `TrainConfig`.
+
+    Example:
+        >>> words = ["train", "--model", "vae", "--epochs", "3"]
+        >>> parser().parse_args(words).epochs
+        3
+    """
     top = argparse.ArgumentParser(
         prog="python -m minivae", description=__doc__, allow_abbrev=False
     )
@@ -46,13 +54,13 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--model", required=True, choices=tuple(MODELS))
     train.add_argument("--n-latent", type=int, default=20)
     train.add_argument("--hidden", type=int, nargs="*", default=[256, 128])
-    train.add_argument("--likelihood", choices=("bernoulli", "gaussian"))
+    train.add_argument("--likelihood", choices=LIKELIHOODS)
     train.add_argument("--sigma", type=float, help="of a Gaussian pixel")
     train.add_argument("--beta", type=float, help="weight of the KL")
     words = {"precision": engine.PRECISIONS, "compile": engine.COMPILE}
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
-        kind = {int | None: int, float | None: float}
+        kind: dict[Any, Any] = {int | None: int, float | None: float}
         train.add_argument(
             flag,
             type=kind.get(option.type, option.type),
@@ -78,7 +86,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_train(args: argparse.Namespace) -> dict:
-    """Build, fit, score."""
+    """Build, fit, score.
+
+    Args:
+        args: of `parser`, for train.
+
+    Returns:
+        Losses, "test" scores in nats per digit, and what was trained.
+
+    Raises:
+        ValueError, CheckpointError, DatasetError: as for `fit` and the data.
+
+    Example:
+        >>> words = ["train", "--model", "ae", "--beta", "2"]
+        >>> run_train(parser().parse_args(words))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: --beta: an autoencoder has none; ...
+    """
     options = {
         name: value
         for name in ("likelihood", "sigma", "beta")
@@ -121,11 +146,30 @@ def run_train(args: argparse.Namespace) -> dict:
 
 
 def run_evaluate(args: argparse.Namespace) -> dict:
-    """Score a checkpoint on the test set."""
+    """Score a checkpoint on the test set.
+
+    Args:
+        args: of `parser`, for evaluate.
+
+    Returns:
+        Scores in nats per digit, as `evaluate` and `log_likelihood` name them.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as for `load_model`.
+
+    Example:
+        >>> words = ["evaluate", "--checkpoint", "none.pt"]
+        >>> run_evaluate(parser().parse_args(words))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: none.pt: no checkpoint there; ...
+    """
     model = load_model(args.checkpoint, find_device(args.device))
     _refuse_conditions(model, "--checkpoint", "evaluate")
     test = data.load_digits(args.data, "test")
-    scores = {"elbo": None, "kl": None, "log_likelihood": None}
+    scores: dict[str, float | None] = dict.fromkeys(
+        ("elbo", "kl", "log_likelihood")
+    )
     scores |= evaluate(model, test)
     if isinstance(model, VAE):
         scores["log_likelihood"] = log_likelihood(
@@ -144,7 +188,24 @@ def _refuse_conditions(model: Autoencoder, option: str, call: str) -> None:
 
 
 def run_sample(args: argparse.Namespace) -> dict:
-    """Draw digits into a file."""
+    """Draw digits into a file.
+
+    Args:
+        args: of `parser`, for sample.
+
+    Returns:
+        How many digits, which, and the file.
+
+    Raises:
+        ValueError, FileNotFoundError: the file cannot be written there.
+
+    Example:
+        >>> words = ["sample", "--checkpoint", "vae.pt", "--out", "digits.jpg"]
+        >>> run_sample(parser().parse_args(words))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: --out: expected a name that ends in .png or .npy, ...
+    """
     out = Path(args.out)
     if out.suffix not in (".png", ".npy"):
         raise ValueError(
@@ -156,13 +217,14 @@ def run_sample(args: argparse.Namespace) -> dict:
             f"--out: there is no folder {out.parent}; make it first"
         )
     validate.whole("--n", args.n, 1, 100)
-    model = load_model(args.checkpoint)
+    model: Any = load_model(args.checkpoint)
     if args.digit is not None:
         _refuse_conditions(model, "--digit", "sample_digits")
     y = args.digit
-    if y is None and model.n_classes:  # all digits in turn
-        y = torch.arange(args.n) % model.n_classes
-    images = sample_digits(model, args.n, y, args.seed).numpy()
+    with validate.memory(f"--n: {args.n} digits", "draw fewer at a time"):
+        if y is None and model.n_classes:  # all digits in turn
+            y = torch.arange(args.n) % model.n_classes
+        images = sample_digits(model, args.n, y, args.seed).numpy()
     if out.suffix == ".npy":
         np.save(out, images)
     else:
@@ -173,7 +235,16 @@ def run_sample(args: argparse.Namespace) -> dict:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; the exit status is 2 for a mistake in its options."""
+    """Run one command; the exit status is 2 for a mistake in its options.
+
+    Args:
+        words: of the command line; None takes those of Python.
+
+    Example:
+        >>> words = ["sample", "--checkpoint", "vae.pt", "--out", "digits.jpg"]
+        >>> main(words)  # and one line to stderr that says why
+        2
+    """
     args = parser().parse_args(words)
     commands = {
         "train": run_train,
@@ -205,4 +276,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # to unload torch takes up to a second, and nothing is left to be done
+    os._exit(status)

@@ -17,7 +17,14 @@ FORMAT = 2  # raised when the content changes; older files still load
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read, written or used for this run."""
+    """A checkpoint cannot be read, written or used for this run.
+
+    Example:
+        >>> load(".")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae.checkpoint.CheckpointError: . (...): not a whole minivae ...
+    """
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -32,6 +39,12 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
 
     Raises:
         CheckpointError: the folder cannot be written or the disk is full.
+
+    Example:
+        >>> save("try.pt", {"epoch": 3})
+        >>> load("try.pt")
+        {'format': 2, 'epoch': 3}
+        >>> Path("try.pt").unlink()
     """
     validate.path("path", path, "checkpoints/vae.pt")
     validate.kind("state", state, dict)
@@ -73,14 +86,23 @@ def _free(folder: Path) -> str:
 def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, whole and unaltered, onto the CPU.
 
+    Returns:
+        What `save` was given, and "format".
+
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: damaged, of another kind, or of a newer release.
+
+    Example:
+        >>> save("try.pt", {"weights": {"bias": torch.zeros(2)}})
+        >>> load("try.pt")["weights"]
+        {'bias': tensor([0., 0.])}
+        >>> Path("try.pt").unlink()
     """
     validate.path("path", path, "checkpoints/vae.pt")
     path, size = Path(path), "no"
     try:
-        size = path.stat().st_size
+        size = str(path.stat().st_size)
         if not path.is_file():  # a pipe or a device might never end
             raise ValueError("it is not a file")
         # torch does not look at the checksums that it stores
@@ -140,7 +162,13 @@ def _modern(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(model: models.Autoencoder) -> dict[str, Any]:
-    """The class and the options that it takes to build a model again."""
+    """The class and the options that it takes to build a model again.
+
+    Example:
+        >>> found = describe(models.VAE(n_latent=2))
+        >>> found["class"], found["options"]["n_latent"]
+        ('VAE', 2)
+    """
     return {"class": type(model).__name__, "options": model.options}
 
 
@@ -149,8 +177,23 @@ def load_model(
 ) -> models.Autoencoder:
     """Build the model of a checkpoint, with its trained weights.
 
+    Args:
+        path: a file that `fit` has written.
+        device: where to put the model.
+
+    Returns:
+        An `Autoencoder`, `VAE` or `CVAE`.
+
     Raises:
         FileNotFoundError, CheckpointError: as for `load`.
+
+    Example:
+        >>> model = models.VAE(n_latent=2)
+        >>> state = {"model": describe(model), "weights": model.state_dict()}
+        >>> save("try.pt", state)
+        >>> load_model("try.pt").n_latent
+        2
+        >>> Path("try.pt").unlink()
     """
     device = validate.device(device)
     state = load(path)

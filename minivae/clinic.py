@@ -7,6 +7,7 @@ keep the interface of `VAE`; each overrides the one method that is wrong.
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,14 @@ from minivae.objective import gaussian_kl, reparameterize
 
 
 class MeanOverPixels(VAE):
-    """Averages the reconstruction over pixels and sums the KL."""
+    """Averages the reconstruction over pixels and sums the KL.
+
+    Example:
+        >>> model = MeanOverPixels(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the loss is reconstruction plus beta KL'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with the loss that the name says."""
@@ -26,7 +34,14 @@ class MeanOverPixels(VAE):
 
 
 class MissingHalf(VAE):
-    """Forgets the factor of one half in the KL."""
+    """Forgets the factor of one half in the KL.
+
+    Example:
+        >>> model = MissingHalf(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the KL is that of torch.distributions'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with twice the KL."""
@@ -36,7 +51,14 @@ class MissingHalf(VAE):
 
 
 class WrongSign(VAE):
-    """Subtracts the KL from the loss instead of adding it."""
+    """Subtracts the KL from the loss instead of adding it.
+
+    Example:
+        >>> model = WrongSign(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the loss is reconstruction plus beta KL'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with a loss that rewards the KL."""
@@ -45,7 +67,14 @@ class WrongSign(VAE):
 
 
 class LogSigmaForLogVariance(VAE):
-    """Takes exp(logvar) for sigma when it draws a code."""
+    """Takes exp(logvar) for sigma when it draws a code.
+
+    Example:
+        >>> model = LogSigmaForLogVariance(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the reconstruction is that of a code drawn from q'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with codes drawn too wide or too narrow."""
@@ -55,7 +84,14 @@ class LogSigmaForLogVariance(VAE):
 
 
 class NoSampling(VAE):
-    """Trains the decoder at z = mu instead of a drawn code."""
+    """Trains the decoder at z = mu instead of a drawn code.
+
+    Example:
+        >>> model = NoSampling(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the reconstruction is that of a code drawn from q'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, without noise."""
@@ -64,7 +100,14 @@ class NoSampling(VAE):
 
 
 class SharedNoise(VAE):
-    """Draws one number of noise for all dimensions of a code."""
+    """Draws one number of noise for all dimensions of a code.
+
+    Example:
+        >>> model = SharedNoise(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the reconstruction is that of a code drawn from q'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with codes that leave mu along one line only."""
@@ -75,7 +118,14 @@ class SharedNoise(VAE):
 
 
 class DetachedNoise(VAE):
-    """Draws the code outside the graph, as a plain sampler would."""
+    """Draws the code outside the graph, as a plain sampler would.
+
+    Example:
+        >>> model = DetachedNoise(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'pixels send a gradient to the encoder'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, but no gradient passes from pixels to encoder."""
@@ -85,7 +135,14 @@ class DetachedNoise(VAE):
 
 
 class SigmoidTwice(VAE):
-    """Ends the decoder with a sigmoid and calls the result logits."""
+    """Ends the decoder with a sigmoid and calls the result logits.
+
+    Example:
+        >>> model = SigmoidTwice(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the reconstruction is that of a code drawn from q'
+    """
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits from 0 to 1, so every pixel is at least half ink."""
@@ -93,7 +150,14 @@ class SigmoidTwice(VAE):
 
 
 class SigmoidForgotten(VAE):
-    """Draws the logits as if they were pixels; the training is sound."""
+    """Draws the logits as if they were pixels; the training is sound.
+
+    Example:
+        >>> model = SigmoidForgotten(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'a picture is the mean of p(x|z)'
+    """
 
     def draw(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits cut off at 0 and 1."""
@@ -101,7 +165,14 @@ class SigmoidForgotten(VAE):
 
 
 class KLOverBatch(VAE):
-    """Divides the KL by the size of the batch once more than it should."""
+    """Divides the KL by the size of the batch once more than it should.
+
+    Example:
+        >>> model = KLOverBatch(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> next(test for test in found if not found[test])
+        'the loss is reconstruction plus beta KL'
+    """
 
     def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
         """As `VAE.terms`, with hardly any KL in the loss."""
@@ -115,6 +186,12 @@ class LabelToDecoderOnly(CVAE):
 
     Not wrong by itself: q(z|x) may do without y, since x shows it. But the
     code keeps more of the digit (chapter 9).
+
+    Example:
+        >>> model, x = LabelToDecoderOnly(n_latent=2), torch.zeros(2, 784)
+        >>> mu, _ = model.encode(x, torch.tensor([3, 5]))
+        >>> torch.equal(mu[0], mu[1])
+        True
     """
 
     def encode(
@@ -126,7 +203,14 @@ class LabelToDecoderOnly(CVAE):
 
 
 class LabelToEncoderOnly(CVAE):
-    """A CVAE whose decoder is not told the label."""
+    """A CVAE whose decoder is not told the label.
+
+    Example:
+        >>> model, z = LabelToEncoderOnly(n_latent=2), torch.zeros(2, 2)
+        >>> images = model.draw(z, torch.tensor([3, 5]))
+        >>> torch.equal(images[0], images[1])
+        True
+    """
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits, whatever the label: the network always reads 0."""
@@ -173,6 +257,12 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
 
     Returns:
         Name of each test -> whether it passed.
+
+    Example:
+        >>> model = VAE(n_latent=2, n_pixels=4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator())
+        >>> all(found.values())
+        True
     """
     state = generator.get_state()
     model, x = copy.deepcopy(model).double(), x.double()
@@ -215,7 +305,7 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
     }
 
 
-def _zero_network(model: VAE, x: Tensor, generator) -> bool:
+def _zero_network(model: Any, x: Tensor, generator) -> bool:
     blank = type(model)(**model.options)
     for weight in blank.parameters():
         nn.init.zeros_(weight)

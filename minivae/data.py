@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -67,7 +68,14 @@ TEST_SEED = 0  # the binarised test set is one and the same everywhere
 
 
 class DatasetError(RuntimeError):
-    """The files of a data set are missing, altered or unreachable."""
+    """The files of a data set are missing, altered or unreachable.
+
+    Example:
+        >>> raise DatasetError("train-images-idx3-ubyte: not found")
+        Traceback (most recent call last):
+            ...
+        minivae.data.DatasetError: train-images-idx3-ubyte: not found
+    """
 
 
 class Rows:
@@ -75,10 +83,34 @@ class Rows:
 
     Its two kinds are `Digits`, images with labels, and `Table`, rows of any
     numbers. Both are frozen dataclasses of tensors with N rows each.
+
+    Example:
+        >>> rows = Table(torch.eye(3))
+        >>> isinstance(rows, Rows), len(rows), len(rows[rows.values[:, 0] > 0])
+        (True, 3, 1)
     """
 
     source: str
     split: str
+    __dataclass_fields__: ClassVar[dict]
+
+    @property
+    def width(self) -> int:
+        """D, numbers in a row of x."""
+        raise NotImplementedError
+
+    @property
+    def y(self) -> Tensor | None:
+        """Labels (N,) or conditions (N, C), where there are any."""
+        raise NotImplementedError
+
+    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        """These rows, float32 (B, D): as they are, or drawn as 0 or 1."""
+        raise NotImplementedError
+
+    def binarized(self, seed: int = TEST_SEED) -> Self:
+        """Each value drawn once as nothing or all, all with probability x."""
+        raise NotImplementedError
 
     def _tensors(self) -> dict[str, Tensor]:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -87,7 +119,7 @@ class Rows:
     def __len__(self) -> int:
         return len(next(iter(self._tensors().values())))
 
-    def __getitem__(self, rows: Tensor | slice):
+    def __getitem__(self, rows: Tensor | slice) -> Self:
         """The data in these rows (a slice, a mask or indices)."""
         return replace(
             self, **{k: v[rows] for k, v in self._tensors().items()}
@@ -98,7 +130,7 @@ class Rows:
         """Where the data lie."""
         return next(iter(self._tensors().values())).device
 
-    def to(self, device: torch.device | str):
+    def to(self, device: torch.device | str) -> Self:
         """The same data on another device."""
         if self.device == torch.device(device):
             return self
@@ -111,7 +143,7 @@ class Rows:
         found = hashlib.blake2b(digest_size=12)
         for name, value in self._tensors().items():
             found.update(f"{name} {tuple(value.shape)}".encode())
-            found.update(value.cpu().contiguous().numpy())
+            found.update(value.cpu().contiguous().numpy().data)
         return found.hexdigest()
 
 
@@ -146,6 +178,16 @@ class Digits(Rows):
         split: "train" or "test".
         conditions: what a CVAE with several conditions is told, float32
             (N, C), NaN where not known; None tells it the labels.
+
+    Raises:
+        TypeError, ValueError: images, labels or conditions of another type,
+            shape or range.
+
+    Example:
+        >>> images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+        >>> digits = Digits(images, torch.tensor([3, 5]), "blank", "train")
+        >>> digits[digits.labels == 5], digits.x(torch.tensor([0, 1])).shape
+        (Digits(blank, train, 1 images), torch.Size([2, 784]))
     """
 
     images: Tensor
@@ -204,7 +246,7 @@ class Digits(Rows):
         x = self.images.flatten(1).index_select(0, rows)
         return x.float() / 255 if draw is None else _draw_ink(x, draw).float()
 
-    def binarized(self, seed: int = TEST_SEED) -> "Digits":
+    def binarized(self, seed: int = TEST_SEED) -> Self:
         """Each pixel drawn once as 0 or 255, ink with probability x.
 
         Salakhutdinov & Murray 2008. The draw is made on the CPU, so that
@@ -227,6 +269,14 @@ class Table(Rows):
             or labels, int64 (N,); or None.
         source: a name for the data.
         split: "train" or "test".
+
+    Raises:
+        TypeError, ValueError: values or conditions of another type or shape,
+            or values that are not finite.
+
+    Example:
+        >>> Table(torch.zeros(5, 2), source="points")
+        Table(points, train, 5 x 2)
     """
 
     values: Tensor
@@ -270,7 +320,7 @@ class Table(Rows):
         x = self.values[rows]
         return x if draw is None else _draw_ones(x, draw)
 
-    def binarized(self, seed: int = TEST_SEED) -> "Table":
+    def binarized(self, seed: int = TEST_SEED) -> Self:
         """Each value drawn once as 0 or 1, 1 with probability x."""
         validate.whole("seed", seed, 0, 0)
         validate.rows("values", self.values, self.width, unit=True)
@@ -285,6 +335,16 @@ def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
     Args:
         device: where it draws.
         key: what the stream is for, such as ("order", seed, epoch).
+
+    Returns:
+        A generator on that device.
+
+    Example:
+        >>> a, b, c = (seeded("cpu", "order", i) for i in (7, 7, 8))
+        >>> a.initial_seed() == b.initial_seed()
+        True
+        >>> a.initial_seed() == c.initial_seed()
+        False
     """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     seed = int.from_bytes(digest, "big") >> 1  # 63 bits: a signed int64
@@ -321,7 +381,7 @@ def batches(
     withhold: float = 0.0,
     start: int = 0,
     share: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Go once through the digits; the last batch may be smaller.
 
     Order, pixels and what is withheld are functions of (seed, epoch) and
@@ -344,6 +404,15 @@ def batches(
     Yields:
         x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,), or float32
         (B, C) where the data have several conditions.
+
+    Raises:
+        TypeError, ValueError: an option is out of range, or the data are not
+            of the kind that it asks for.
+
+    Example:
+        >>> data = Table(torch.zeros(5, 3))
+        >>> [tuple(x.shape) for x, y in batches(data, size=2)]
+        [(2, 3), (2, 3), (1, 3)]
     """
     validate.kind("digits", digits, Digits, Table)
     validate.whole("size", size, 1, 128)
@@ -366,7 +435,7 @@ def batches(
         rows = rows[first::n]
         draw = seeded(device, "pixels", *key) if binarize else None
         told = None if y is None else y[rows]
-        if withhold:
+        if withhold and told is not None:
             hide = seeded(device, "withhold", *key)
             chance = torch.rand(told.shape, device=device, generator=hide)
             told = told.masked_fill(chance < withhold, torch.nan)
@@ -398,9 +467,16 @@ def load_digits(
         root: folder with MNIST/raw/... in it; else $MINIVAE_DATA, else the
             user's cache folder.
 
+    Returns:
+        Images (N, 28, 28) with labels (N,), as `Digits`.
+
     Raises:
         ValueError: unknown name or split.
         DatasetError: a set asked for by name is altered or unreachable.
+
+    Example:
+        >>> load_digits("builtin", "test")
+        Digits(builtin, test, 359 images)
     """
     if name == "auto":
         name = os.environ.get("MINIVAE_DIGITS") or "auto"
@@ -428,6 +504,10 @@ def cache_folder() -> Path:
 
     Raises:
         DatasetError: the user has no home.
+
+    Example:
+        >>> cache_folder().name
+        'minivae'
     """
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "minivae"
@@ -554,7 +634,8 @@ def _sweep(folder: Path) -> None:
 
 def _download(url: str, seconds: float) -> bytes:
     """What lies at an address, or an OSError when the time is over."""
-    deadline, result = time.monotonic() + seconds, Future()
+    deadline = time.monotonic() + seconds
+    result: Future[bytes] = Future()
 
     def read() -> None:
         content = bytearray()

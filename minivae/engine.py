@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ from torch.optim.adam import adam
 
 from minivae import validate
 
+T = TypeVar("T")
 PRECISIONS = ("auto", "float32", "bfloat16")
 COMPILE = ("auto", "yes", "no")
 # smaller networks gain nothing from fewer bits or fewer calls
@@ -34,6 +36,10 @@ def find_device(name: str = "auto") -> torch.device:
 
     Raises:
         ValueError: unknown, or not on this machine.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -55,17 +61,25 @@ def keep_memory() -> None:
     Else glibc may give it back to the system after every step, and the next
     one waits for hundreds of new pages. It learns from the largest block,
     below 32 MiB, that was ever freed; this one is never written to.
+
+    Example:
+        >>> keep_memory()
     """
     torch.empty(30_000_000, dtype=torch.uint8)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16, not an emulation."""
+    """Whether the device has instructions for bf16, not an emulation.
+
+    Example:
+        >>> has_bf16(torch.device("mps"))  # only CPUs and CUDA are asked
+        False
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    found = getattr(torch.cpu, "get_capabilities", dict)()
+    found: dict = getattr(torch.cpu, "get_capabilities", dict)()
     return (
         any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -76,7 +90,12 @@ _told: set[str] = set()
 
 
 def tell_once(text: str) -> None:
-    """Say what is not to be had here; not again in every run."""
+    """Say what is not to be had here; not again in every run.
+
+    Example:
+        >>> for _ in range(3):
+        ...     tell_once("No GPU here: using the CPU")  # one line, to stderr
+    """
     if text not in _told:
         print(text, file=sys.stderr)
     _told.add(text)
@@ -92,6 +111,21 @@ def pick_precision(
 
     Weights, their gradients, Adam and all sums stay float32, and so does
     all of a model of grey pixels, which bf16 cannot hold exactly.
+
+    Args:
+        wanted: "float32", "bfloat16", or "auto": bfloat16 for large models of
+            binary pixels, where the device has it.
+        model: with float32 weights.
+        device: where it is trained.
+        say: where to tell that the device has no bf16.
+
+    Returns:
+        torch.float32 or torch.bfloat16.
+
+    Example:
+        >>> model = nn.Linear(784, 20)  # too small to gain by it
+        >>> pick_precision("auto", model, torch.device("cpu"))
+        torch.float32
     """
     if wanted != "auto":
         return getattr(torch, wanted)
@@ -108,7 +142,22 @@ def pick_precision(
 def pick_compile(
     wanted: str, model: nn.Module, device: torch.device, n_digits: int
 ) -> bool:
-    """Whether to compile a run that sees so many digits in all."""
+    """Whether to compile a run that sees so many digits in all.
+
+    Args:
+        wanted: "yes", "no", or "auto": where it pays for itself.
+        model: its size is looked at.
+        device: where it is trained.
+        n_digits: all digits of all epochs.
+
+    Returns:
+        True to try torch.compile.
+
+    Example:
+        >>> model, device = nn.Linear(784, 20), torch.device("cpu")
+        >>> pick_compile("auto", model, device, n_digits=10**9)
+        False
+    """
     if wanted != "auto":
         return wanted == "yes"
     large = sum(w.numel() for w in model.parameters()) >= N_WEIGHTS
@@ -116,9 +165,19 @@ def pick_compile(
 
 
 class Terms(nn.Module):
-    """`model.terms` as a module, which is what compilers and DDP take."""
+    """`model.terms` as a module, which is what compilers and DDP take.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: with a method `terms`.
+
+    Example:
+        >>> from minivae.models import VAE
+        >>> terms = Terms(VAE(n_latent=2))(torch.ones(3, 784), None, None)
+        >>> terms["loss"].shape
+        torch.Size([3])
+    """
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -137,11 +196,17 @@ class Network:
         size: rows of a full batch; a shorter one is never compiled.
         workers: the processes that share the work.
         say: where to tell that something is not to be had here.
+
+    Example:
+        >>> from minivae.models import VAE
+        >>> network = Network(VAE(2), torch.float32, False, 128, Workers())
+        >>> network(torch.ones(3, 784), None, torch.Generator())["kl"].shape
+        torch.Size([3])
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         precision: torch.dtype,
         compile: bool,
         size: int,
@@ -151,14 +216,15 @@ class Network:
         self.size, self.say = size, say
         self.device = next(model.parameters()).device
         self.precision, self.binary = precision, model.binary
-        self.n_latent = getattr(model, "n_latent", None)
-        self.plain = self.fast = Terms(model)
+        self.n_latent: int = getattr(model, "n_latent", 0)
+        self.plain: nn.Module = Terms(model)
         keep_memory()
         if workers.n > 1:
             from torch.nn.parallel import DistributedDataParallel
 
-            self.plain = self.fast = DistributedDataParallel(self.plain)
-        self.untried = compile and self.n_latent is not None
+            self.plain = DistributedDataParallel(self.plain)
+        self.fast: Callable[..., dict[str, Tensor]] = self.plain
+        self.untried = compile and self.n_latent > 0
         if self.untried:
             # CUDA graphs replay a whole pass without Python
             mode = "reduce-overhead" if self.device.type == "cuda" else None
@@ -206,11 +272,18 @@ class Adam:
 
     Attributes:
         found_inf: tensor, 1 where a step must change nothing, or None.
+
+    Example:
+        >>> weight = torch.ones(1, requires_grad=True)
+        >>> weight.square().sum().backward()
+        >>> Adam([weight], lr=0.1).step()
+        >>> weight.detach()  # the first step is as long as lr
+        tensor([0.9000])
     """
 
     def __init__(
         self,
-        weights: list[Tensor],
+        weights: Sequence[Tensor],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.99),
         fused: bool = True,
@@ -232,13 +305,14 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Change the weights by their gradients."""
-        chosen = [i for i, w in enumerate(self.weights) if w.grad is not None]
+        gradients = [w.grad for w in self.weights]
+        chosen = [i for i, g in enumerate(gradients) if g is not None]
         mean, square, steps = (
             [part[i] for i in chosen] for part in self.state.values()
         )
         adam(
             [self.weights[i] for i in chosen],
-            [self.weights[i].grad for i in chosen],
+            [g for g in gradients if g is not None],
             mean,
             square,
             [],
@@ -262,6 +336,11 @@ class Workers:
     Attributes:
         rank: number of this process, from 0; only 0 writes and prints.
         n: how many there are.
+
+    Example:
+        >>> workers = Workers()  # without torchrun
+        >>> workers.rank, workers.n, workers.any(False)
+        (0, 1, False)
     """
 
     def __init__(self) -> None:
@@ -292,7 +371,7 @@ class Workers:
             return flag
         return bool(self.total(torch.tensor([flag])).item())
 
-    def from_first(self, compute: Callable[[], object]) -> object:
+    def from_first(self, compute: Callable[[], T]) -> T:
         """What the first process computes, its error included, in all."""
         result: list = [None]
         if self.rank == 0:
@@ -311,7 +390,13 @@ class Workers:
 
 @contextmanager
 def processes() -> Iterator[Workers]:
-    """Join the other processes if torchrun has started several."""
+    """Join the other processes if torchrun has started several.
+
+    Example:
+        >>> with processes() as workers:
+        ...     workers.n
+        1
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         cuda = torch.cuda.is_available()
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
@@ -331,10 +416,17 @@ class Stop:
 
     Attributes:
         signal: number of the signal that came, or 0.
+
+    Example:
+        >>> with Stop() as stop:
+        ...     signal.raise_signal(signal.SIGINT)
+        >>> stop.signal == signal.SIGINT
+        True
     """
 
     def __init__(self) -> None:
-        self.signal, self._before = 0, {}
+        self.signal = 0
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
         # only the main thread may; in others Ctrl+C does not arrive

@@ -47,6 +47,17 @@ def evaluate(
         "reconstruction", -log p(x|z), and, where the model has them, "kl"
         and "elbo" = -(reconstruction + kl); nats per digit. An autoencoder
         has the squared error as "reconstruction" and no ELBO.
+
+    Raises:
+        TypeError: model or digits of another kind.
+        ValueError: an option is out of range.
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> for weight in model.parameters():
+        ...     _ = nn.init.zeros_(weight)
+        >>> round(evaluate(model, data)["elbo"], 4)  # -4 ln 2
+        -2.7726
     """
     validate.whole("seed", seed, 0, 0)
     validate.kind("model", model, Autoencoder)
@@ -55,7 +66,7 @@ def evaluate(
     if model.binary:
         digits = digits.binarized()
     n = len(digits)
-    key = ()
+    key: tuple[int, ...] = ()
     if workers is not None and workers.n > 1:
         digits, key = digits[workers.rank :: workers.n], workers.key
     noise = seeded(device, "evaluate", seed, *key)
@@ -66,7 +77,7 @@ def evaluate(
         for name, value in model.terms(x, y, noise).items():
             total = value.cpu().double().sum()
             sums[name] = sums.get(name, 0.0) + total
-    if key:
+    if workers is not None:  # one alone adds nothing
         sums = {name: workers.total(total) for name, total in sums.items()}
     means = {name: total.item() / n for name, total in sums.items()}
     del means["loss"]  # it depends on beta; its parts do not
@@ -100,6 +111,13 @@ def log_likelihood(
 
     Raises:
         TypeError: the model is an autoencoder, which has no p(x).
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> for weight in model.parameters():
+        ...     _ = nn.init.zeros_(weight)
+        >>> round(log_likelihood(model, data, n_samples=5), 4)  # -4 ln 2
+        -2.7726
     """
     validate.whole("n_samples", n_samples, 1, 100)
     validate.whole("seed", seed, 0, 0)
@@ -150,6 +168,11 @@ def log_importance_weights(
 
     Returns:
         Nats, (K, B).
+
+    Example:
+        >>> model, x = VAE(n_latent=2, n_pixels=4), torch.ones(3, 4)
+        >>> log_importance_weights(model, x, None, n_samples=5).shape
+        torch.Size([5, 3])
     """
     validate.kind("model", model, VAE)
     validate.whole("n_samples", n_samples, 1, 100)
@@ -174,6 +197,13 @@ def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
 
     Returns:
         (n^L, L); z1 grows slowest.
+
+    Raises:
+        ValueError: more than two dimensions, or an option out of range.
+
+    Example:
+        >>> code_grid(n_latent=1, n=4, limit=2.0).flatten()
+        tensor([-1.5000, -0.5000,  0.5000,  1.5000])
     """
     validate.whole("n", n, 1, 300)
     validate.number("limit", limit, 5.0)
@@ -200,15 +230,20 @@ def log_joint(
 
     Returns:
         Nats, (G, B).
+
+    Example:
+        >>> model, x = VAE(n_latent=1, n_pixels=4), torch.ones(3, 4)
+        >>> log_joint(model, x, z=code_grid(1, n=50)).shape
+        torch.Size([50, 3])
     """
     told = None if y is None else y.expand(len(z), *y.shape[1:])
     out = model.decode(z, told)  # (G, D)
-    # both likelihoods are linear in x and so one product of matrices:
-    # all pairs at once would not fit into memory
-    if model.binary:
+    # these two need one product of matrices: all pairs of pixels at once
+    # would not fit into memory
+    if model.options["likelihood"] == "bernoulli":
         fixed = -nn.functional.softplus(out).sum(-1)  # (G,)
         table = out @ x.T + fixed[:, None]
-    else:
+    elif model.options["likelihood"] == "gaussian":
         distance = torch.cdist(
             out.double(),
             x.double(),
@@ -217,6 +252,12 @@ def log_joint(
         log_sigma = model.log_sigma.double()
         table = -0.5 * (distance * (-log_sigma).exp()).square()
         table -= x.shape[-1] * (log_sigma + 0.5 * math.log(2 * math.pi))
+    else:  # code by code
+        told = None if y is None else y.expand(len(x), *y.shape[1:])
+        one_by_one = (code.expand(len(x), -1) for code in z)
+        table = torch.stack(
+            [model.log_likelihood(x, code, told) for code in one_by_one]
+        )
     prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z))
     return table + prior[:, None]
 
@@ -243,6 +284,16 @@ def log_evidence(
 
     Returns:
         Nats, float64 (B,).
+
+    Raises:
+        TypeError, ValueError: x, y or the grid do not fit the model.
+
+    Example:
+        >>> model, x = VAE(n_latent=1, n_pixels=4), torch.ones(1, 4)
+        >>> for weight in model.parameters():
+        ...     _ = nn.init.zeros_(weight)
+        >>> round(log_evidence(model, x).item(), 4)  # -4 ln 2
+        -2.7726
     """
     validate.kind("model", model, VAE)
     validate.rows("x", x, model.n_pixels, model.dtype, model.unit)
@@ -257,9 +308,9 @@ def log_evidence(
         _, which = told.unique(dim=0, return_inverse=True)
         groups = [(which == i).nonzero()[:, 0] for i in which.unique()]
     for rows in groups:
-        told = None if y is None else y[rows[:1]]
+        one = None if y is None else y[rows[:1]]
         for z in grid.split(10_000):
-            part = log_joint(model, x[rows], z, told).double().logsumexp(0)
+            part = log_joint(model, x[rows], z, one).double().logsumexp(0)
             total[rows] = torch.logaddexp(total[rows], part.cpu())
     return total + log_cell
 
@@ -287,13 +338,22 @@ def optimise_q(
 
     Returns:
         mu, logvar, (B, L) each.
+
+    Example:
+        >>> model, x = VAE(n_latent=2, n_pixels=4), torch.ones(3, 4)
+        >>> mu, logvar = optimise_q(model, x, steps=2)
+        >>> mu.shape, logvar.shape
+        (torch.Size([3, 2]), torch.Size([3, 2]))
     """
     validate.kind("model", model, VAE)
     validate.whole("steps", steps, 1, 300)
     validate.number("lr", lr, 0.02)
     validate.whole("n_samples", n_samples, 1, 8)
     validate.whole("seed", seed, 0, 0)
-    q = [p.detach().clone().requires_grad_() for p in model.encode(x, y)]
+    mu, logvar = (
+        p.detach().clone().requires_grad_() for p in model.encode(x, y)
+    )
+    q = mu, logvar
     means = [torch.zeros_like(p) for p in q]
     adam = torch.optim.Adam(q, lr)
     noise = seeded(x.device, "optimise", seed)
@@ -325,6 +385,12 @@ def gradient_samples(
 
     Returns:
         "score function" and "pathwise", (n, L) each.
+
+    Example:
+        >>> zero, noise = torch.zeros(2), seeded("cpu", "noise")
+        >>> found = gradient_samples(lambda z: z.sum(-1), zero, zero, 3, noise)
+        >>> found["pathwise"].mean(0), found["score function"].shape
+        (tensor([1., 1.]), torch.Size([3, 2]))
     """
     mu, logvar = mu.expand(n, -1), logvar.expand(n, -1)
     z = reparameterize(mu, logvar, generator).requires_grad_()
@@ -341,12 +407,24 @@ def gradient_samples(
 def posteriors(
     model: VAE, digits: Rows, batch_size: int = 1000
 ) -> tuple[Tensor, Tensor]:
-    """mu and logvar of q(z|x) for each digit, (N, L) each, on the CPU.
+    """mu and logvar of q(z|x) for each digit.
 
     Args:
         model: a VAE or CVAE.
         digits: binarised once if the model is of binary pixels.
         batch_size: digits at a time.
+
+    Returns:
+        mu, logvar, (N, L) each, on the CPU.
+
+    Raises:
+        TypeError: model or digits of another kind.
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> mu, logvar = posteriors(model, data)
+        >>> mu.shape, logvar.shape
+        (torch.Size([4, 2]), torch.Size([4, 2]))
     """
     validate.kind("digits", digits, Digits, Table)
     validate.kind("model", model, VAE)
@@ -364,16 +442,42 @@ def posteriors(
 
 
 def kl_per_dimension(model: VAE, digits: Rows) -> Tensor:
-    """Mean KL of each latent dimension, in nats per digit, (L,)."""
+    """Mean KL of each latent dimension.
+
+    Args:
+        model: a VAE or CVAE.
+        digits: binarised once if the model is of binary pixels.
+
+    Returns:
+        Nats per digit, (L,).
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.zeros(3, 4))
+        >>> kl_per_dimension(model, data)  # untrained, blank: the prior
+        tensor([0., 0.])
+    """
     mu, logvar = posteriors(model, digits)
     return gaussian_kl(mu[..., None], logvar[..., None]).mean(0)
 
 
 def active_units(model: VAE, digits: Rows, threshold: float = 0.01) -> Tensor:
-    """Which latent dimensions the code uses: bool, (L,).
+    """Which latent dimensions the code uses.
 
     A dimension is active where the mean of q(z|x) moves with x: where its
     variance over the digits exceeds the threshold (Burda et al. 2016).
+
+    Args:
+        model: a VAE or CVAE.
+        digits: binarised once if the model is of binary pixels.
+        threshold: least variance of mu that counts.
+
+    Returns:
+        bool, (L,).
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.zeros(3, 4))
+        >>> active_units(model, data)  # rows that do not differ
+        tensor([False, False])
     """
     validate.number("threshold", threshold, 0.01, zero=True)
     mu, _ = posteriors(model, digits)
@@ -402,13 +506,19 @@ def split_kl(
     Returns:
         "kl", "information", "marginal_kl": nats per digit, estimated with
         the same codes, so that the first is the sum of the others.
+
+    Example:
+        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> found = split_kl(model, data)
+        >>> found["kl"] == found["information"] + found["marginal_kl"]
+        True
     """
     validate.whole("n_samples", n_samples, 1, 1)
     validate.whole("seed", seed, 0, 0)
     mu, logvar = (p.double() for p in posteriors(model, digits))
     noise = seeded("cpu", "split", seed)
     groups = [torch.arange(len(mu))]
-    if model.n_classes:
+    if model.n_classes and digits.y is not None:
         labels = digits.y.cpu()
         groups = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
     sums = torch.zeros(2, dtype=torch.float64)
@@ -445,6 +555,13 @@ class Judge(nn.Module):
 
     Args:
         seed: selects the initial weights.
+
+    Raises:
+        ValueError: the seed is out of range.
+
+    Example:
+        >>> Judge().read(torch.zeros(2, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     binary = False
@@ -516,9 +633,18 @@ def codes(model: Autoencoder, digits: Rows, batch_size: int = 1000) -> Tensor:
     Args:
         model: any of the three.
         digits: binarised once if the model is of binary pixels.
+        batch_size: digits at a time.
 
     Returns:
         (N, L) on the CPU.
+
+    Raises:
+        TypeError: model or digits of another kind.
+
+    Example:
+        >>> model = Autoencoder(n_latent=2, n_pixels=4)
+        >>> codes(model, Table(torch.eye(4))).shape
+        torch.Size([4, 2])
     """
     validate.kind("model", model, Autoencoder)
     validate.kind("digits", digits, Digits, Table)

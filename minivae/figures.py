@@ -6,6 +6,7 @@ one digit through the whole book.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +32,12 @@ DIGIT_COLOURS = (
     "#882255",
     "#777777",
 )
-INK = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+INK: dict[str, Any] = {
+    "cmap": "gray_r",
+    "vmin": 0,
+    "vmax": 1,
+    "interpolation": "nearest",
+}
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -77,6 +83,14 @@ def image_grid(
         axis_labels: what the horizontal and the vertical direction mean.
         gap: pixels of paper between images.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> figure = image_grid(np.zeros((6, 28, 28)), n_columns=3)
+        >>> figure.axes[0].images[0].get_array().shape  # with the gaps
+        (58, 88)
     """
     images = np.asarray(images, dtype=float)
     n_columns = n_columns or int(np.ceil(len(images) ** 0.5))
@@ -105,6 +119,15 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     Args:
         rows: name -> images in [0, 1], (N, h, w), of equal N.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> images = np.zeros((4, 28, 28))
+        >>> figure = comparison({"x": images, "drawn": images})
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['x', 'drawn']
     """
     n = len(next(iter(rows.values())))
     stack = np.concatenate([np.asarray(images) for images in rows.values()])
@@ -142,15 +165,25 @@ def latent_scatter(
         limit: half width of the panels; None shows all but the outermost
             codes.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> codes, labels = np.eye(3, 2), np.array([3, 5, 5])
+        >>> figure = latent_scatter({"VAE": (codes, labels)})
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['3', '5']
     """
     figure = _figure(width, width / len(maps) + (0.7 if len(maps) > 1 else 0))
     for i, (title, (codes, labels)) in enumerate(maps.items()):
         codes, labels = np.asarray(codes), np.asarray(labels)
         axes = figure.add_subplot(1, len(maps), i + 1)
         for digit in np.unique(labels):
-            z = codes[labels == digit]
+            z1, z2 = codes[labels == digit].T
             axes.scatter(
-                *z.T,
+                z1,
+                z2,
                 s=3,
                 alpha=0.5,
                 lw=0,
@@ -161,7 +194,8 @@ def latent_scatter(
         places = np.stack([np.median(codes[labels == d], 0) for d in shown])
         for digit, place in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
             axes.text(
-                *place,
+                place[0],
+                place[1],
                 str(digit),
                 ha="center",
                 va="center",
@@ -216,6 +250,15 @@ def curves(
         log: whether both axes are logarithmic; "x" is that one alone.
         marks: places of the horizontal ticks; empty leaves it to matplotlib.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> lines = {"ELBO": ([1, 2, 3], [-150, -120, -110])}
+        >>> figure = curves(lines, xlabel="epoch", ylabel="nats per digit")
+        >>> len(figure.axes[0].lines)
+        1
     """
     figure = _figure(width, 0.62 * width)
     axes = figure.add_subplot()
@@ -265,7 +308,16 @@ def bars(
         labels: of the places; empty counts them from 1.
         n_columns: of panels.
         line: height of a dotted line to compare with.
-        width: of the figure, height: of a row of panels; in inches.
+        width: of the figure, in inches.
+        height: of a row of panels, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> figure = bars({"KL": {"": [3.0, 1.0]}}, "dimension", "nats")
+        >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
+        [3.0, 1.0]
     """
     n_rows = -(-len(panels) // n_columns)
     figure = _figure(width, height * n_rows)
@@ -329,6 +381,15 @@ def planes(
             in that panel, dashed.
         axis_labels: of both axes.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> shade, points = np.ones((9, 9)), {"codes": np.zeros((5, 2))}
+        >>> figure = planes({"prior": shade, "q(z)": None}, 3.0, points)
+        >>> [axes.get_title() for axes in figure.axes]
+        ['prior', 'q(z)']
     """
     if isinstance(limit, tuple):
         left, right, bottom, top = limit
@@ -366,11 +427,12 @@ def planes(
         for j, (name, (mu, sigma)) in enumerate(
             (ellipses or {}).get(title, {}).items()
         ):
-            mu, sigma = np.asarray(mu), np.asarray(sigma)
+            centre, size = np.asarray(mu), 2 * np.asarray(sigma)
             axes.add_patch(
                 Ellipse(
-                    mu,
-                    *(2 * sigma),
+                    (centre[0], centre[1]),
+                    size[0],
+                    size[1],
                     fc="none",
                     ec=DIGIT_COLOURS[(4, 2, 0)[j % 3]],
                     ls=("--", "-", ":")[j % 3],
@@ -400,6 +462,14 @@ def count_table(
         counts: (C, C), a row for each class of `ylabel`.
         xlabel, ylabel: what columns and rows are.
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> figure = count_table([[5, 0], [1, 4]], "read as", "asked for")
+        >>> [text.get_text() for text in figure.axes[0].texts]  # no zeros
+        ['5', '1', '4']
     """
     counts = np.asarray(counts)
     figure = _figure(width, width)
@@ -443,6 +513,15 @@ def schematic(
         sampled: whether the code is drawn from N(mu, sigma^2).
         condition: what both networks are told besides, such as "y = 5".
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> x = np.zeros((28, 28))
+        >>> figure = schematic(x, drawn=x, sampled=True)
+        >>> len(figure.axes[0].images)
+        2
     """
     figure = _figure(width, 0.36 * width)
     axes = figure.add_subplot()
@@ -459,19 +538,19 @@ def schematic(
     for i, (name, corners) in enumerate(networks.items()):
         colour = DIGIT_COLOURS[(1, 6)[i]]
         axes.add_patch(Polygon(corners, fc=colour, ec="none", alpha=0.6))
-        middle = np.mean(corners, 0)
-        axes.text(*middle, name, ha="center", va="center", size=11)
-    arrows = [((1.65, 2), (2.05, 2)), ((7.95, 2), (8.35, 2))]
+        left, height = np.mean(corners, 0)
+        axes.text(left, height, name, ha="center", va="center", size=11)
+    arrows = [((1.65, 2.0), (2.05, 2.0)), ((7.95, 2.0), (8.35, 2.0))]
     if sampled:
         for height, name in ((2.3, r"$\mu$"), (1.7, r"$\sigma$")):
             axes.text(4.35, height, name, ha="center", va="center", size=13)
         axes.text(5.65, 2, "$z$", ha="center", va="center", size=13)
         axes.text(5, 3.15, r"noise $\epsilon$", ha="center", size=10)
         arrows += [((4.6, 2.25), (5.4, 2.05)), ((4.6, 1.75), (5.4, 1.95))]
-        arrows += [((5, 3.05), (5.5, 2.2))]
+        arrows += [((5.0, 3.05), (5.5, 2.2))]
     else:
         axes.text(5, 2, "$z$", ha="center", va="center", size=13)
-        arrows += [((3.95, 2), (4.75, 2)), ((5.25, 2), (6.05, 2))]
+        arrows += [((3.95, 2.0), (4.75, 2.0)), ((5.25, 2.0), (6.05, 2.0))]
     if condition:
         axes.text(5, 0.3, condition, ha="center", va="center", size=11)
         arrows += [((4.4, 0.35), (3.2, 1.05)), ((5.6, 0.35), (6.8, 1.05))]
@@ -490,6 +569,14 @@ def sheets(panels: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     Args:
         panels: title -> images in [0, 1], (rows, columns, h, w).
         width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> figure = sheets({"VAE": np.zeros((2, 3, 28, 28))})
+        >>> figure.axes[0].images[0].get_array().shape
+        (56, 84)
     """
     n = max(len(panels), 2)  # one alone need not fill the page
     figure = _figure(width * len(panels) / n, width / n + 0.3)

@@ -1,6 +1,7 @@
 """Images from codes: reconstructions, new digits, maps, one style."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +16,19 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
     """The picture of each code.
 
     Args:
+        model: of any kind.
         z: codes, (N, L).
         y: labels, (N,), where the model needs them.
 
     Returns:
         Square images in [0, 1] on the CPU, (N, side, side).
+
+    Raises:
+        ValueError: the rows of the model are no square images.
+
+    Example:
+        >>> draw(Autoencoder(n_latent=2), torch.zeros(3, 2)).shape
+        torch.Size([3, 28, 28])
     """
     validate.kind("model", model, Autoencoder)
     device = next(model.parameters()).device
@@ -29,7 +38,8 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
             f"model: {model.n_pixels} values are no square image; use "
             "model.draw, which returns them as they are"
         )
-    z, y = (v.to(device) if isinstance(v, Tensor) else v for v in (z, y))
+    z = z.to(device) if isinstance(z, Tensor) else z
+    y = y.to(device) if isinstance(y, Tensor) else y
     return model.draw(z, y).cpu().unflatten(-1, (side, side))
 
 
@@ -40,10 +50,21 @@ def reconstruct(
     """Each digit squeezed through its code and drawn again.
 
     Args:
+        model: of any kind.
         digits: binarised once if the model is of binary pixels.
+        batch_size: digits at a time.
 
     Returns:
         Images in [0, 1] on the CPU, (N, side, side).
+
+    Raises:
+        TypeError: model or digits of another kind.
+        ValueError: the rows of the model are no square images.
+
+    Example:
+        >>> model = Autoencoder(n_latent=2, n_pixels=16)
+        >>> reconstruct(model, Table(torch.zeros(3, 16))).shape
+        torch.Size([3, 4, 4])
     """
     validate.kind("model", model, Autoencoder)
     validate.kind("digits", digits, Digits, Table)
@@ -81,6 +102,13 @@ def sample_digits(
     Raises:
         TypeError: an autoencoder, which has no distribution of codes.
         ValueError: a label is missing, out of range, or not understood.
+
+    Example:
+        >>> model = VAE(n_latent=2)
+        >>> sample_digits(model, n=5).shape
+        torch.Size([5, 28, 28])
+        >>> torch.equal(sample_digits(model, 5), sample_digits(model, 5))
+        True
     """
     validate.whole("n", n, 1, 100)
     validate.whole("seed", seed, 0, 0)
@@ -97,11 +125,13 @@ def sample_digits(
     if model.conditions and isinstance(y, tuple | list | type(None)):
         y = (None,) * len(model.conditions) if y is None else y
         y = _one_row(y).expand(n, -1)
-    z = torch.randn(n, model.n_latent, generator=seeded("cpu", "sample", seed))
-    return draw(model, z, _for_each(y, n))
+    source = seeded("cpu", "sample", seed)
+    with validate.memory(f"n: {n} digits", "draw fewer at a time, with seeds"):
+        z = torch.randn(n, model.n_latent, generator=source)
+        return draw(model, z, _for_each(y, n))
 
 
-def _for_each(y: object, n: int) -> object:
+def _for_each(y: Any, n: int) -> Tensor | None:
     """One label for each of n codes, where y is the one for all."""
     if not isinstance(y, int):
         return y
@@ -129,6 +159,16 @@ def quantile_grid(n: int) -> Tensor:
 
     Returns:
         (n * n, 2).
+
+    Raises:
+        ValueError: n is not a whole number of at least 1.
+
+    Example:
+        >>> quantile_grid(2)  # the quartiles of N(0, 1)
+        tensor([[-0.6745,  0.6745],
+                [ 0.6745,  0.6745],
+                [-0.6745, -0.6745],
+                [ 0.6745, -0.6745]])
     """
     validate.whole("n", n, 1, 20)
     middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -151,6 +191,10 @@ def latent_grid(
 
     Raises:
         ValueError: the code has not two dimensions.
+
+    Example:
+        >>> latent_grid(Autoencoder(n_latent=2), n=3).shape
+        torch.Size([9, 28, 28])
     """
     validate.kind("model", model, Autoencoder)
     if model.n_latent != 2:
@@ -173,6 +217,14 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
     Returns:
         Images in [0, 1] on the CPU, (C, n, side, side); one column has one
         code.
+
+    Raises:
+        TypeError: the model is not told one label.
+
+    Example:
+        >>> from minivae.models import CVAE
+        >>> same_style(CVAE(n_latent=2), n=4).shape
+        torch.Size([10, 4, 28, 28])
     """
     if not getattr(model, "n_classes", 0):
         raise TypeError(
@@ -197,6 +249,16 @@ def transfer(model: VAE, digits: Digits) -> Tensor:
     Returns:
         Images in [0, 1] on the CPU, (C, N, side, side); one column has one
         code.
+
+    Raises:
+        TypeError: the model is not told one label.
+
+    Example:
+        >>> from minivae.models import CVAE
+        >>> images = torch.zeros(3, 28, 28, dtype=torch.uint8)
+        >>> digits = Digits(images, torch.tensor([1, 2, 3]), "blank", "test")
+        >>> transfer(CVAE(n_latent=2), digits).shape
+        torch.Size([10, 3, 28, 28])
     """
     if not getattr(model, "n_classes", 0):
         raise TypeError(
@@ -229,6 +291,15 @@ def fit_codes(
 
     Returns:
         A distribution with `sample((n,))` and `log_prob(z)`.
+
+    Raises:
+        ValueError: fewer codes than components, or an option out of range.
+
+    Example:
+        >>> fitted = fit_codes(torch.tensor([[-1.0, 0], [1.0, 0], [0, 2.0]]))
+        >>> z = fitted.sample((5,))
+        >>> z.shape, fitted.log_prob(z).shape
+        (torch.Size([5, 2]), torch.Size([5]))
     """
     from sklearn.mixture import GaussianMixture
     from torch import distributions as d

@@ -7,6 +7,7 @@ are what maps and pictures are made of.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +22,25 @@ from minivae.objective import (
     squared_error,
 )
 
+LIKELIHOODS = ("bernoulli", "gaussian")  # that a pixel of a VAE may follow
+
 
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers of these sizes, with ReLU between them.
 
     A layer before a ReLU starts with weights that keep the size of what
     passes through (He et al. 2015); the last one starts smaller.
+
+    Example:
+        >>> mlp(784, 256, 2)(torch.zeros(5, 784)).shape
+        torch.Size([5, 2])
     """
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    for layer in layers[:-2:2]:
+    linear = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
+    for layer in linear[:-1]:
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-    for layer in layers[::2]:
+    for layer in linear:
         nn.init.zeros_(layer.bias)
+    layers = [part for layer in linear for part in (layer, nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 
@@ -54,6 +60,11 @@ class Autoencoder(nn.Module):
 
     Raises:
         ValueError: a size or the seed is out of range.
+
+    Example:
+        >>> model, x = Autoencoder(n_latent=2), torch.zeros(3, 784)
+        >>> model.encode(x).shape, model.loss(x).shape
+        (torch.Size([3, 2]), torch.Size([3]))
     """
 
     binary = False  # trained on grey pixels
@@ -61,6 +72,7 @@ class Autoencoder(nn.Module):
     n_classes = 0  # needs no labels
     conditions: tuple[int, ...] = ()  # nor any other conditions
     withhold = 0.0  # share of them that training withholds
+    beta = 1.0  # weight of the KL, where there is one
     per_latent = 1  # numbers the encoder emits for each dimension of z
 
     def __init__(
@@ -91,7 +103,11 @@ class Autoencoder(nn.Module):
         }
         self.n_latent, self.n_pixels = n_latent, n_pixels
         # draw the weights, but leave the caller's random numbers alone
-        with torch.random.fork_rng(devices=[]):
+        enough = validate.memory(
+            f"n_latent, hidden: the weights of {n_latent} and {hidden}",
+            "give smaller sizes such as 20 and (256, 128)",
+        )
+        with enough, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = mlp(
                 n_pixels + n_condition, *hidden, self.per_latent * n_latent
@@ -103,13 +119,13 @@ class Autoencoder(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and so of x, z and all results."""
-        return self.encoder[0].weight.dtype
+        return next(self.parameters()).dtype
 
     def join(self, v: Tensor, y: Tensor | None) -> Tensor:
         """What a network reads: here v alone, whatever y is."""
         return v
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
         """The code z (B, L) of pixels x (B, D)."""
         validate.rows("x", x, self.n_pixels, self.dtype, self.unit)
         return self.encoder(self.join(x, y))
@@ -170,6 +186,12 @@ class VAE(Autoencoder):
 
     Raises:
         ValueError: an option is out of range.
+
+    Example:
+        >>> model, x = VAE(n_latent=2), torch.zeros(3, 784)
+        >>> terms = model.terms(x)
+        >>> {name: tuple(nats.shape) for name, nats in terms.items()}
+        {'loss': (3,), 'reconstruction': (3,), 'kl': (3,)}
     """
 
     per_latent = 2  # mu and logvar
@@ -184,7 +206,7 @@ class VAE(Autoencoder):
         **sizes: int,
     ) -> None:
         super().__init__(n_latent, hidden, **sizes)
-        validate.choice("likelihood", likelihood, ("bernoulli", "gaussian"))
+        validate.choice("likelihood", likelihood, LIKELIHOODS)
         validate.number("beta", beta, 1, zero=True)
         if sigma is not None:
             validate.number("sigma", sigma, 0.1)
@@ -282,6 +304,13 @@ class CVAE(VAE):
 
     Raises:
         ValueError: an option is out of range.
+
+    Example:
+        >>> model, z = CVAE(n_latent=2), torch.zeros(2, 2)
+        >>> model.draw(z, y=torch.tensor([3, 5])).shape
+        torch.Size([2, 784])
+        >>> CVAE(2, conditions=(3, 1)).told(torch.tensor([[2.0, math.nan]]))
+        tensor([[0., 0., 1., 1., 0., 0.]])
     """
 
     def __init__(
@@ -314,7 +343,7 @@ class CVAE(VAE):
             self.n_classes = n_classes
             self.options |= {"n_classes": n_classes}
 
-    def told(self, y: Tensor) -> Tensor:
+    def told(self, y: Any) -> Tensor:
         """The condition as the networks read it, (B, width).
 
         Args:

@@ -6,10 +6,12 @@ pictures) stands in cells of its own, which nbval runs but does not compare;
 what must hold on every machine (claims, code) it compares.
 """
 
+import ast
 import inspect
 import math
 import re
 import textwrap
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +24,18 @@ measurements: list[dict] = []
 
 
 def setup(seed: int = 0) -> None:
-    """Make a chapter reproducible, and its figures small enough to store."""
+    """Make a chapter reproducible, and its figures small enough to store.
+
+    Args:
+        seed: of torch's global generator.
+
+    Example:
+        >>> setup(3)
+        >>> first = torch.rand(2)
+        >>> setup(3)
+        >>> torch.equal(first, torch.rand(2))
+        True
+    """
     torch.manual_seed(seed)
     measurements.clear()
     if get_ipython() is not None:
@@ -31,12 +44,45 @@ def setup(seed: int = 0) -> None:
         set_matplotlib_formats("png")
 
 
-def show(*objects: object) -> None:
-    """Display the source of functions or classes of the package."""
+def show(*objects: Any) -> None:
+    """Display the source of functions or classes of the package.
+
+    The examples of docstrings are left out: the API reference has them.
+
+    Args:
+        objects: functions, methods or classes.
+
+    Example:
+        >>> show(brief)  # doctest: +ELLIPSIS
+        {'text/plain': 'def brief(value: object, ...
+    """
     code = "\n\n\n".join(
-        textwrap.dedent(inspect.getsource(o)).rstrip() for o in objects
+        _without_examples(textwrap.dedent(inspect.getsource(o)).rstrip())
+        for o in objects
     )
     _publish(code, f"```python\n{code}\n```")
+
+
+def _without_examples(source: str) -> str:
+    """Source whose docstrings end before the section with an example."""
+    lines = source.split("\n")
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    docs = [
+        node.body[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None
+    ]
+    # from the end, so that the places of those before it still hold
+    for doc in sorted(docs, key=lambda d: d.lineno, reverse=True):
+        place = slice(doc.lineno - 1, doc.end_lineno)
+        *text, quotes = lines[place]
+        title = f"\n\n{' ' * doc.col_offset}Example:\n"
+        kept, found, _ = "\n".join(text).partition(title)
+        if found and "\n" not in kept:  # one line closes itself
+            lines[place] = [kept + quotes.strip()]
+        elif found:
+            lines[place] = [*kept.split("\n"), quotes]
+    return "\n".join(lines)
 
 
 def say(text: str, **numbers: object) -> None:
@@ -45,6 +91,10 @@ def say(text: str, **numbers: object) -> None:
     Args:
         text: Markdown with fields such as {elbo:.1f}.
         numbers: a value for each field.
+
+    Example:
+        >>> say("It is {x:.1f}.", x=0.5)  # a notebook shows: It is 0.5.
+        {'text/plain': 'It is {x:.1f}.', 'text/markdown': 'It is 0.5.'}
     """
     # plain text keeps the fields: it is the sentence on every machine
     _publish(re.sub(r"\s+", " ", text).strip(), text.format(**numbers))
@@ -61,6 +111,10 @@ def claim(sentence: str, holds: bool, **measured: object) -> None:
 
     Raises:
         AssertionError: it does not hold.
+
+    Example:
+        >>> claim("Two is more than one.", 2 > 1, two=2)
+        ✔ Two is more than one.
     """
     if not holds:
         found = ", ".join(f"{k} = {v!r}" for k, v in measured.items())
@@ -76,6 +130,13 @@ def brief(value: object, width: int = 80) -> str:
     Args:
         value: number, tensor, array, or lists and dicts of these.
         width: characters; what does not fit becomes an ellipsis.
+
+    Returns:
+        A text; of more than 12 values only size, least and largest.
+
+    Example:
+        >>> brief(1234.5), brief([1 / 3, 2 / 3]), brief(torch.zeros(100))
+        ('1,234', '[0.333, 0.667]', '100 values from 0 to 0')
     """
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()

@@ -27,6 +27,12 @@ def linear_probe(
         "accuracy" on the test codes; "majority", that of always saying the
         most frequent label; "shuffled", that of the same probe taught with
         shuffled labels, the mean of five.
+
+    Example:
+        >>> z, y = torch.tensor([[-1.0], [1.0]] * 9), torch.tensor([0, 1] * 9)
+        >>> scores = linear_probe(z, y, z_test=2 * z, y_test=y)
+        >>> scores["accuracy"], scores["majority"]
+        (1.0, 0.5)
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -48,6 +54,14 @@ def knn_probe(
     Args:
         z, y, z_test, y_test, seed: as for `linear_probe`.
         n_neighbours: codes that vote.
+
+    Returns:
+        "accuracy", "majority" and "shuffled".
+
+    Example:
+        >>> z, y = torch.tensor([[-1.0], [1.0]] * 9), torch.tensor([0, 1] * 9)
+        >>> knn_probe(z, y, 2 * z, y, n_neighbours=3)["accuracy"]
+        1.0
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -102,6 +116,12 @@ def regression_probe(
 
     Returns:
         "r2", and "shuffled", the same after shuffling what is learned from.
+
+    Example:
+        >>> z = torch.arange(9.0)[:, None]
+        >>> scores = regression_probe(z, 3 * z[:, 0], z + 5, 3 * z[:, 0] + 15)
+        >>> round(scores["r2"], 6)
+        1.0
     """
     from sklearn.linear_model import LinearRegression
     from sklearn.neighbors import KNeighborsRegressor
@@ -111,13 +131,12 @@ def regression_probe(
     probe = LinearRegression()
     if n_neighbours:
         probe = KNeighborsRegressor(n_neighbours)
-    z, value, z_test, value_test = map(
-        np.asarray, (z, value, z_test, value_test)
-    )
+    known = np.asarray(z), np.asarray(value)
+    asked = np.asarray(z_test), np.asarray(value_test)
     probe = make_pipeline(StandardScaler(), probe)
     return {
-        "r2": float(probe.fit(z, value).score(z_test, value_test)),
-        "shuffled": _shuffled(probe, z, value, z_test, value_test, seed),
+        "r2": float(probe.fit(*known).score(*asked)),
+        "shuffled": _shuffled(probe, *known, *asked, seed),
     }
 
 
@@ -144,6 +163,13 @@ def slant(images: Tensor) -> Tensor:
     Returns:
         Degrees from -90 to 90, positive where the top lies to the right,
         (N,). 0 for a blank image or a single row.
+
+    Raises:
+        ValueError: not images of three dimensions.
+
+    Example:
+        >>> slant(torch.eye(9).flip(0)[None]).round()  # a stroke like /
+        tensor([45.], dtype=torch.float64)
     """
     ink = _images(images)
     mass = ink.sum((1, 2)).clamp_min(1e-12)
@@ -171,6 +197,15 @@ def thickness(images: Tensor) -> Tensor:
 
     Returns:
         Pixels, (N,); 0 for a blank image.
+
+    Raises:
+        ValueError: not images of three dimensions.
+
+    Example:
+        >>> image = torch.zeros(1, 100, 20)
+        >>> image[:, :, 8:11] = 1
+        >>> thickness(image).round()
+        tensor([3.], dtype=torch.float64)
     """
     ink = torch.nn.functional.pad(_images(images), (1, 1, 1, 1))
     right = ink.diff(dim=2)
@@ -189,6 +224,16 @@ def diversity(images: Tensor) -> float:
 
     Args:
         images: in [0, 1], (N, h, w), at least two.
+
+    Returns:
+        Squared pixel values, never negative.
+
+    Raises:
+        ValueError: fewer than two images, or not of three dimensions.
+
+    Example:
+        >>> diversity(torch.stack([torch.zeros(2, 2), torch.ones(2, 2)]))
+        2.0
     """
     if len(images) < 2:
         raise ValueError(

@@ -8,6 +8,7 @@ noise are functions of the seed and of the step, so they need no storage.
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,16 @@ from minivae.checkpoint import CheckpointError, describe
 
 
 def state(run) -> dict:
-    """The whole state of a `train.Run` between two steps."""
+    """The whole state of a `train.Run` between two steps.
+
+    Example:
+        >>> from minivae import Autoencoder, TrainConfig, data, train
+        >>> model = Autoencoder(1, hidden=(), n_pixels=2)
+        >>> rows = data.Table(torch.eye(2))
+        >>> saved = state(train.Run(model, rows, TrainConfig()))
+        >>> saved["epoch"], saved["step"], saved["data"]["n"]
+        (0, 0, 2)
+    """
     names = [name for name, _ in run.model.named_parameters()]
     return {
         "model": describe(run.model),
@@ -35,8 +45,22 @@ def state(run) -> dict:
 def restore(run, saved: dict, path: str | Path) -> None:
     """Give a new run the state of an old one.
 
+    Args:
+        run: a new `train.Run`, of the same settings.
+        saved: of `state`.
+        path: where it was read, for the messages.
+
     Raises:
         CheckpointError: it has other settings, or lacks something.
+
+    Example:
+        >>> from minivae import Autoencoder, TrainConfig, data, train
+        >>> model = Autoencoder(1, hidden=(), n_pixels=2)
+        >>> rows = data.Table(torch.eye(2))
+        >>> run = train.Run(model, rows, TrainConfig())
+        >>> restore(run, state(run) | {"step": 1}, "vae.pt")
+        >>> run.step
+        1
     """
     mine = {
         "model": describe(run.model),
@@ -53,8 +77,8 @@ def restore(run, saved: dict, path: str | Path) -> None:
         adam, parts = run.optimizer, saved["optimizer"]
         pairs = _pairs(run.weights, saved["moving"].values())
         pairs += _pairs(run.average, saved["weights"].values())
-        for name, mine in adam.state.items():
-            pairs += _pairs(mine, parts[name])
+        for name, part in adam.state.items():
+            pairs += _pairs(part, parts[name])
         sums = [v.to(run.digits.device) for v in sums]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -88,9 +112,7 @@ def _data(run) -> dict:
     }
 
 
-def _compare(
-    path: str | Path, saved: dict, mine: dict, free: set[str]
-) -> None:
+def _compare(path: str | Path, saved: Any, mine: dict, free: set[str]) -> None:
     """Refuse a checkpoint of a run with other settings."""
     if not isinstance(saved, dict):
         raise CheckpointError(

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 import torch
@@ -36,6 +36,11 @@ def seconds(
 
     Returns:
         Name -> float64 (rounds,).
+
+    Example:
+        >>> taken = seconds({"sum": lambda: sum(range(100))}, rounds=3)
+        >>> taken["sum"].shape
+        torch.Size([3])
     """
     validate.whole("rounds", rounds, 1, 7)
     taken = torch.zeros(rounds + 1, len(functions), dtype=torch.float64)
@@ -58,6 +63,11 @@ def ratios(
 
     Returns:
         Name -> (median, lower quartile, upper quartile) over the rounds.
+
+    Example:
+        >>> taken = {"old": torch.tensor([1.0, 3.0]), "new": torch.ones(2) / 2}
+        >>> ratios(taken, base="new")["old"]
+        (4.0, 3.0, 5.0)
     """
     validate.choice("base", base, tuple(taken))
     quantiles = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
@@ -88,15 +98,22 @@ def stages(
 
     Returns:
         "data", "forward", "backward", "update" -> float64 (n_steps,).
+
+    Example:
+        >>> from minivae.data import Table
+        >>> model, data = Autoencoder(1, (), n_pixels=2), Table(torch.eye(2))
+        >>> taken = stages(model, data, n_steps=3)
+        >>> {name: len(seconds) for name, seconds in taken.items()}
+        {'data': 3, 'forward': 3, 'backward': 3, 'update': 3}
     """
     run = Run(model, digits, config or TrainConfig())
     config = run.config  # with the batch size for these digits
     run.optimizer.fused = fused
-    feed = _endless(model, digits, config, feed)
+    source = _endless(model, digits, config, feed)
     taken = torch.zeros(n_steps, len(STAGES), dtype=torch.float64)
     for step in range(n_steps):
         times = [_now()]
-        x, y = next(feed)
+        x, y = next(source)
         times.append(_now())
         noise = seeded(x.device, "noise", config.seed, step)
         with validate.trusted():
@@ -123,6 +140,13 @@ def multiply_adds(model: nn.Module) -> dict[str, int]:
 
     Returns:
         "forward" and "backward", per digit.
+
+    Raises:
+        ValueError: the model has other layers.
+
+    Example:
+        >>> multiply_adds(Autoencoder(2, hidden=(3,), n_pixels=4))
+        {'forward': 36, 'backward': 60}
     """
     layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
     n_matrices = sum(p.ndim > 1 for p in model.parameters())
@@ -147,6 +171,12 @@ def products(model: nn.Module, size: int) -> Callable[[], None]:
 
     Returns:
         A function to time.
+
+    Example:
+        >>> model = Autoencoder(2, hidden=(3,), n_pixels=4)
+        >>> multiply = products(model, size=8)
+        >>> seconds({"products": multiply}, rounds=3)["products"].shape
+        torch.Size([3])
     """
     multiply_adds(model)  # refuses what cannot be counted
     weights = [torch.randn_like(p) for p in model.parameters() if p.ndim > 1]
@@ -169,7 +199,7 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _endless(model, digits, config, feed):
+def _endless(model, digits, config, feed) -> Iterator:
     size, seed, device = config.batch_size, config.seed, digits.device
     for epoch in count():
         yield from feed or batches(
@@ -188,7 +218,14 @@ def in_processes(n: int, *words: object) -> dict:
         What the command prints with --json.
 
     Raises:
+        ValueError: n is not a whole number of at least 1.
         RuntimeError: it failed; the message is its last line.
+
+    Example:
+        >>> in_processes(0, "--model", "vae")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: n: expected a whole number of at least 1, got 0; ...
     """
     validate.whole("n", n, 1, 2)
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -226,6 +263,13 @@ def expected_rate(
         n_bytes: of the gradient.
         latency: seconds until a message arrives.
         bandwidth: bytes a second between two neighbours.
+
+    Returns:
+        Digits per second.
+
+    Example:
+        >>> round(expected_rate(0.01, 128, 2, 10**6, 1e-3, 1e9))
+        16000
     """
     turns = 2 * (n - 1)
     talk = turns * (latency + n_bytes / n / bandwidth)

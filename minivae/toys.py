@@ -28,6 +28,10 @@ class Arc(VAE):
 
     Args:
         sigma: standard deviation of the noise in both directions.
+
+    Example:
+        >>> Arc().decode(torch.zeros(1, 1))  # the lowest point of the circle
+        tensor([[ 0., -2.]])
     """
 
     def __init__(self, sigma: float = 0.3) -> None:
@@ -64,9 +68,17 @@ def gaussian_factors(
             then nothing is rotated.
         noise: standard deviation added to each of the D numbers.
         seed: selects the rotation; with the split it selects the rows.
+        split: "train" or "test".
 
     Returns:
         Values (n, D); the factors, standard normal, as conditions.
+
+    Raises:
+        ValueError: n is less than 1, or n_dims less than the factors.
+
+    Example:
+        >>> gaussian_factors(100, n_dims=5)
+        Table(3 Gaussian factors, train, 100 x 5)
     """
     validate.whole("n", n, 1, 1000)
     k = len(scales)
@@ -92,9 +104,18 @@ def swiss_roll(
 ) -> Table:
     """A rolled-up sheet in three dimensions: two factors, place and height.
 
+    Args:
+        n: rows.
+        noise: standard deviation added to each number.
+        seed, split: select the rows.
+
     Returns:
         Values (n, 3) of variance about 1; conditions (n, 2), the place
         along the roll and the height, each of mean 0 and variance 1.
+
+    Example:
+        >>> swiss_roll(100), swiss_roll(100).y.shape
+        (Table(roll, train, 100 x 3), torch.Size([100, 2]))
     """
     g = seeded("cpu", "roll", split, seed)
     place, height = torch.rand(2, n, generator=g)
@@ -113,9 +134,19 @@ def circles(
 ) -> Table:
     """Two rings in a plane: which ring, and where on it.
 
+    Args:
+        n: rows.
+        noise: standard deviation added to each number.
+        seed, split: select the rows.
+
     Returns:
         Values (n, 2); conditions (n, 3): the ring, 0 or 1, and cosine and
         sine of the angle.
+
+    Example:
+        >>> ring, cosine, sine = circles(100, noise=0.0).y.T
+        >>> (cosine**2 + sine**2).allclose(torch.ones(100))
+        True
     """
     g = seeded("cpu", "circles", split, seed)
     ring = (torch.rand(n, generator=g) < 0.5).float()
@@ -131,9 +162,18 @@ def moons(
 ) -> Table:
     """Two half rings that reach into each other: which, and where on it.
 
+    Args:
+        n: rows.
+        noise: standard deviation added to each number.
+        seed, split: select the rows.
+
     Returns:
         Values (n, 2); conditions (n, 2): the moon, 0 or 1, and the place
         along it, of mean 0 and variance 1.
+
+    Example:
+        >>> moons(100), moons(100).y.shape
+        (Table(moons, train, 100 x 2), torch.Size([100, 2]))
     """
     g = seeded("cpu", "moons", split, seed)
     moon = (torch.rand(n, generator=g) < 0.5).float()
@@ -162,6 +202,13 @@ def coloured(digits: Digits, seed: int = 0) -> Table:
     Returns:
         Values (N, 3 * 196) in [0, 1], the ink of each colour in turn;
         conditions (N, 2): the digit, and the colour as 0, 1 or 2.
+
+    Example:
+        >>> images = torch.full((2, 28, 28), 255, dtype=torch.uint8)
+        >>> digits = Digits(images, torch.tensor([3, 5]), "ink", "test")
+        >>> data = coloured(digits)
+        >>> data, data.values.sum(1)
+        (Table(coloured ink, test, 2 x 588), tensor([196., 196.]))
     """
     g = seeded("cpu", "colours", digits.split, seed)
     colour = torch.randint(3, (len(digits),), generator=g)
@@ -191,6 +238,11 @@ def vowel_sound(
 
     Returns:
         Waveforms at 8,000 samples a second, largest value 1, (N, samples).
+
+    Example:
+        >>> formants = torch.tensor([VOWELS["a"]])
+        >>> vowel_sound(formants, pitch=torch.tensor([120.0])).shape
+        torch.Size([1, 2400])
     """
     samples = round(seconds * RATE)
     place = torch.linspace(-0.5, 0.5, samples)
@@ -224,6 +276,12 @@ def spectrogram(waves: Tensor) -> Tensor:
     Returns:
         Decibels below the loudest, 60 of them mapped to [-1, 1]: (N, 128,
         T), lowest frequency first, 31.25 hertz a row.
+
+    Example:
+        >>> wave = torch.sin(2 * math.pi * 1000 / RATE * torch.arange(2400))
+        >>> found = spectrogram(wave[None])
+        >>> found.shape, found[0, :, 0].argmax().item()  # 1000 / 31.25 - 1
+        (torch.Size([1, 128, 9]), 31)
     """
     window = torch.hann_window(256)
     spectrum = torch.stft(
@@ -241,10 +299,19 @@ def vowels(n: int, seed: int = 0, split: str = "train") -> Table:
     pitch, length of the vocal tract, which scales all formants, and small
     deviations of each.
 
+    Args:
+        n: sounds.
+        seed, split: select them.
+
     Returns:
         Values (n, 128 * T), see `spectrogram`; conditions (n, 2): the
         vowel, 0 to 4 in the order of VOWELS, and the pitch in octaves above
         160 hertz.
+
+    Example:
+        >>> data = vowels(5)
+        >>> data, data.y.shape
+        (Table(vowels, train, 5 x 1,152), torch.Size([5, 2]))
     """
     g = seeded("cpu", "vowels", split, seed)
     kind = torch.randint(len(VOWELS), (n,), generator=g)

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,6 +41,11 @@ class TrainConfig:
 
     Raises:
         ValueError: an option is out of range.
+
+    Example:
+        >>> config = TrainConfig(epochs=3).sized(60_000)
+        >>> config.batch_size, config.lr
+        (512, 0.004)
     """
 
     epochs: int = 10  # passes over the digits
@@ -85,6 +89,10 @@ class History:
 
     The losses are those of the moving weights while they learned. The
     model that `fit` returns is their average and a little better.
+
+    Example:
+        >>> History(loss=[180.0, 150.0])
+        History(2 epochs, loss 150)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -130,6 +138,12 @@ def fit(
             does not fit in memory.
         CheckpointError: the checkpoint is damaged or of another run.
         SystemExit: SIGTERM came; the checkpoint is written.
+
+    Example:
+        >>> model, data = Autoencoder(1, (), n_pixels=2), Table(torch.eye(2))
+        >>> history = fit(model, data, TrainConfig(epochs=3), progress=False)
+        >>> len(history.loss), history.stopped
+        (3, False)
     """
     from tqdm.auto import tqdm  # here, so that importing minivae is quick
 
@@ -158,7 +172,11 @@ def fit(
         unit_scale=True,
         disable=not progress or run.complete,
     )
-    with bar, run.explained(), engine.Stop() as stop:
+    enough = validate.memory(
+        f"batch_size: {run.size} digits",
+        f"nothing was lost, try {max(1, run.size // 2)}",
+    )
+    with bar, enough, engine.Stop() as stop:
         while not (run.complete or run.stopped):
             run.one_epoch(bar, stop)
             if checkpoint is not None:
@@ -187,6 +205,12 @@ def fit_once(
 
     Returns:
         One entry for each epoch.
+
+    Example:
+        >>> model, data = Autoencoder(1, (), n_pixels=2), Table(torch.eye(2))
+        >>> first = fit_once(model, data, TrainConfig(epochs=1))
+        >>> first == fit_once(model, data, TrainConfig(epochs=1))
+        True
     """
     config = TrainConfig() if config is None else config
     _check_kinds(model, digits, config)
@@ -217,11 +241,21 @@ def fit_once(
 class Run:
     """A training run between two steps: all that a resume needs to know.
 
+    Args:
+        model, digits, config: as for `fit`; the digits on the device.
+        say: where to tell that something is not to be had here.
+
     Attributes:
         epoch, step: epochs and steps that are done.
         batch: batches of the present epoch that are done.
         average: of the weights over the steps, later ones weighted more.
         stopped: whether a signal asked to stop.
+
+    Example:
+        >>> model, data = Autoencoder(1, (), n_pixels=2), Table(torch.eye(2))
+        >>> run = Run(model, data, TrainConfig(epochs=3))
+        >>> run.epoch, run.step, run.n_batches, run.complete
+        (0, 0, 1, False)
     """
 
     def __init__(
@@ -234,7 +268,9 @@ class Run:
         config = config.sized(len(digits))
         self.model, self.digits, self.config = model, digits, config
         self.workers, device = Workers(), digits.device
+        assert config.batch_size and config.lr  # chosen by now
         self.size = min(config.batch_size, len(digits))
+        self.top_lr = config.lr
         self.n_batches = math.ceil(len(digits) / self.size)
         self.total = config.epochs * len(digits)  # digits in the whole run
         self.network = Network(
@@ -247,12 +283,13 @@ class Run:
         )
         self.weights = list(model.parameters())
         self.average = [w.detach().clone() for w in self.weights]
-        self.optimizer = engine.Adam(self.weights, config.lr, BETAS)
+        self.optimizer = engine.Adam(self.weights, self.top_lr, BETAS)
         # on a GPU the loss is looked at once in an epoch: to wait for it
         # at every step would leave the GPU idle in between
         self.patient = device.type == "cuda"
         self.failed = torch.full((), -1, device=device)  # step, -1 if none
-        self.history, self.sums, self.seconds = History(), [], 0.0
+        self.history, self.seconds = History(), 0.0
+        self.sums: list[Tensor] = []  # of each term over each batch
         self.digest = digits.digest()
         self.epoch = self.step = 0
         self.stopped = False
@@ -297,7 +334,7 @@ class Run:
             last = {k: getattr(self.history, k)[-1] for k in terms}
             bar.set_postfix({k: f"{v:.1f}" for k, v in last.items()})
 
-    def feed(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def feed(self, start: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The batches of the present epoch from one on, this worker's part."""
         return batches(
             self.digits,
@@ -326,7 +363,7 @@ class Run:
         self.step += 1
         # polynomial decay: the last fifth of the steps holds most of the
         # weight, whenever one stops, so no schedule has to know the end
-        share = 9 / (self.step + 8)
+        share: float | Tensor = 9 / (self.step + 8)
         if self.patient:  # after a NaN nothing may change any more
             share = share * (self.failed < 0)
         with torch.no_grad():
@@ -340,7 +377,7 @@ class Run:
         rise = min(1.0, (self.step + 1) / config.warmup)
         left = 1 - self.step / (config.epochs * self.n_batches)
         fall = min(1.0, left / config.decay) if config.decay else 1.0
-        return config.lr * rise * fall
+        return self.top_lr * rise * fall
 
     def close_epoch(self, names: list[str]) -> None:
         """Write the means of the epoch down."""
@@ -369,29 +406,13 @@ class Run:
         """
         if loss is None:
             if self.patient and self.failed >= 0:
-                step = self.failed.item()
-                raise ValueError(self._diagnosis(step))
+                raise ValueError(self._diagnosis(int(self.failed)))
         elif self.patient:
             first = (self.failed < 0) & ~loss.detach().isfinite()
             self.failed = torch.where(first, self.step, self.failed)
             self.optimizer.found_inf = (self.failed >= 0).float()
         elif self.workers.any(not loss.isfinite()):
             raise ValueError(self._diagnosis(self.step))
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Say what to do where the memory is too small."""
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            kinds = MemoryError | torch.OutOfMemoryError
-            if not isinstance(error, kinds) and "alloc" not in str(error):
-                raise
-            raise ValueError(
-                f"batch_size: {self.size} digits do not fit in the memory of "
-                f"{self.digits.device}; nothing was lost. Try "
-                f"{max(1, self.size // 2)}"
-            ) from error
 
     def say_how_to_go_on(self, path: str | Path | None) -> None:
         """One line for whoever stopped the run."""
@@ -432,7 +453,7 @@ class Run:
         return (
             f"the loss is NaN or infinite at step {step} (epoch "
             f"{self.epoch + 1}): x in [{x.min():.3g}, {x.max():.3g}], "
-            f"{ranges}; nothing was updated. Lower lr, now {self.config.lr:g}"
+            f"{ranges}; nothing was updated. Lower lr, now {self.top_lr:g}"
         )
 
 
@@ -441,7 +462,11 @@ def _quiet(text: str) -> None:
 
 
 def _check_kinds(model: object, digits: object, config: object) -> None:
-    validate.kind("model", model, nn.Module)
+    if not isinstance(model, nn.Module) or not hasattr(model, "terms"):
+        raise TypeError(
+            "model: expected an Autoencoder, VAE or CVAE, or a module with "
+            f"its `terms`, got {type(model).__name__}; build one of these"
+        )
     validate.kind("digits", digits, Digits, Table)
     validate.kind("config", config, TrainConfig)
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,10 @@ def trusted() -> Iterator[None]:
     """Skip the checks of tensors while data that passed them are in use.
 
     To look at values costs a little on a CPU and stalls a GPU.
+
+    Example:
+        >>> with trusted():
+        ...     rows("x", "no tensor", 784)  # is not looked at
     """
     global _trusting
     before, _trusting = _trusting, True
@@ -30,8 +35,52 @@ def trusted() -> Iterator[None]:
         _trusting = before
 
 
+@contextmanager
+def memory(what: str, advice: str) -> Iterator[None]:
+    """Explain an allocation that fails inside.
+
+    Args:
+        what: does not fit.
+        advice: what to do, with a value to try.
+
+    Raises:
+        ValueError: it failed.
+
+    Example:
+        >>> with memory("n: 10,000,000 digits", "draw fewer"):
+        ...     raise MemoryError
+        Traceback (most recent call last):
+            ...
+        ValueError: n: 10,000,000 digits do not fit in memory; draw fewer
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, TypeError) as error:
+        words = ("alloc", "size calculation overflowed", "long long")
+        if not isinstance(
+            error, MemoryError | torch.OutOfMemoryError
+        ) and not any(word in str(error) for word in words):
+            raise
+        raise ValueError(f"{what} do not fit in memory; {advice}") from error
+
+
 def choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse a word that is not one of the known ones."""
+    """Refuse a word that is not one of the known ones.
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        known: the words that are allowed.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> choice("split", "both", ("train", "test"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: split: expected one of train, test, got 'both'; ...
+    """
     if value not in known:
         raise ValueError(
             f"{name}: expected one of {', '.join(known)}, got {value!r:.60}; "
@@ -40,7 +89,22 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def kind(name: str, value: object, *kinds: type) -> None:
-    """Refuse what is not an instance of one of these classes."""
+    """Refuse what is not an instance of one of these classes.
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        kinds: the classes.
+
+    Raises:
+        TypeError: it is something else.
+
+    Example:
+        >>> kind("model", "vae.pt", torch.nn.Module)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        TypeError: model: expected ...
+    """
     if not isinstance(value, kinds):
         wanted = " or ".join(k.__name__ for k in kinds)
         raise TypeError(
@@ -50,7 +114,23 @@ def kind(name: str, value: object, *kinds: type) -> None:
 
 
 def path(name: str, value: object, example: str) -> None:
-    """Refuse what cannot name a file or a folder."""
+    """Refuse what cannot name a file or a folder.
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        example: ends the message.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> path("checkpoint", "vae.pt", example="vae.pt")
+        >>> path("checkpoint", "", example="vae.pt")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: checkpoint: expected a path, got ''; ...
+    """
     text = str(value) if isinstance(value, str | os.PathLike) else ""
     if not text or "\0" in text:
         raise ValueError(
@@ -59,8 +139,16 @@ def path(name: str, value: object, example: str) -> None:
         )
 
 
-def device(value: object) -> torch.device:
-    """Refuse a device that is unknown or not on this machine."""
+def device(value: str | torch.device) -> torch.device:
+    """Refuse a device that is unknown or not on this machine.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> device("cpu")
+        device(type='cpu')
+    """
     try:
         found = torch.device(value)
         torch.empty(0, device=found)
@@ -73,7 +161,23 @@ def device(value: object) -> torch.device:
 
 
 def whole(name: str, value: object, least: int, example: int) -> None:
-    """Refuse what is not a whole number of at least `least`."""
+    """Refuse what is not a whole number of at least `least`.
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        least: the smallest that is allowed.
+        example: ends the message.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> whole("epochs", 0, least=1, example=10)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: epochs: expected a whole number of at least 1, got 0; ...
+    """
     if type(value) is not int or not least <= value < 2**63:
         raise ValueError(
             f"{name}: expected a whole number of at least {least}, got "
@@ -84,7 +188,24 @@ def whole(name: str, value: object, least: int, example: int) -> None:
 def number(
     name: str, value: object, example: float, zero: bool = False
 ) -> None:
-    """Refuse what is not a positive, finite number (or 0, if allowed)."""
+    """Refuse what is not a positive, finite number (or 0, if allowed).
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+        example: ends the message.
+        zero: whether 0 is allowed.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> number("beta", 0.0, example=1.0, zero=True)
+        >>> number("lr", -0.1, example=0.002)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: lr: expected a positive number, got -0.1; ...
+    """
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -97,8 +218,22 @@ def number(
         )
 
 
-def share(name: str, value: object) -> None:
-    """Refuse what is not a probability."""
+def share(name: str, value: Any) -> None:
+    """Refuse what is not a probability.
+
+    Args:
+        name: of the argument, for the message.
+        value: to look at.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> share("withhold", 1.5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: withhold: expected a probability from 0 to 1, got 1.5; ...
+    """
     number(name, value, 0.5, zero=True)
     if value > 1:
         raise ValueError(
@@ -122,6 +257,16 @@ def rows(
         width: size that the last dimension must have.
         dtype: that of the weights that will meet the values.
         unit: whether the values must lie in [0, 1].
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: another shape or type, not finite, or out of [0, 1].
+
+    Example:
+        >>> rows("x", torch.zeros(3, 28, 28), 784)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: x: expected shape (..., 784) with one row for each ...
     """
     if _trusting or torch.compiler.is_compiling():
         return
@@ -158,7 +303,23 @@ def rows(
 
 
 def labels(value: object, n_rows: int, n_classes: int) -> None:
-    """Refuse what is not one class for each row: int64, (n_rows,)."""
+    """Refuse what is not one class for each row: int64, (n_rows,).
+
+    Args:
+        value: to look at.
+        n_rows: B.
+        n_classes: labels are 0 to n_classes - 1.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: it is missing, of another shape or type, or out of range.
+
+    Example:
+        >>> labels(torch.tensor([3, 12]), 2, 10)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: y: expected labels from 0 to 9, got 3 to 12; ...
+    """
     if _trusting or torch.compiler.is_compiling():
         return
     if value is None:
@@ -194,6 +355,14 @@ def conditions(value: object, n_rows: int, sizes: tuple[int, ...]) -> None:
         value: to look at; NaN stands for a condition that is withheld.
         n_rows: B.
         sizes: for each condition the number of classes, or 1 for a number.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: another shape or type, infinite, or no class of its kind.
+
+    Example:
+        >>> y = torch.tensor([[5.0, torch.nan], [torch.nan, -0.3]])
+        >>> conditions(y, n_rows=2, sizes=(10, 1))  # nothing to refuse
     """
     if _trusting or torch.compiler.is_compiling():
         return

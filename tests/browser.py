@@ -7,22 +7,18 @@ CI_BROWSER=1, where they fail.
 
 import json
 import os
-import shutil
+import sys
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    # whatever asks for another host fails, with and without a network
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
+sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+from print_book import ARGUMENTS, find_chromium
+
 MODE = """mode => {
   try { localStorage.mode = localStorage.theme = mode } catch {}
 }"""
@@ -41,12 +37,6 @@ def do_without(reason):
     if os.environ.get("CI_BROWSER") == "1":
         pytest.fail(f"CI_BROWSER=1, but {reason}", pytrace=False)
     pytest.skip(reason)
-
-
-def find_chromium():
-    """Path of a Chromium, or None."""
-    names = (os.environ.get("MINIVAE_CHROMIUM"), *NAMES)
-    return next(filter(None, map(shutil.which, filter(None, names))), None)
 
 
 @contextmanager
@@ -69,14 +59,21 @@ def launched():
 
 @contextmanager
 def visit(
-    browser, address, width=1280, mode="light", offline=True, requests=None
+    browser,
+    address,
+    width=1280,
+    mode="light",
+    offline=True,
+    requests=None,
+    leads_to=None,
 ):
     """A page in a fresh context, and the list of its troubles, which grows.
 
     Troubles are requests to other places or that fail, errors of scripts,
     and errors and warnings on the console, which includes what the policy of
     the page has refused. Over http on this machine use `offline=False`.
-    Whatever the page asks for is added to `requests`.
+    Whatever the page asks for is added to `requests`. A page that sends its
+    visitor on is left for the address that matches `leads_to`.
     """
     context = browser.new_context(
         offline=offline,
@@ -89,32 +86,66 @@ def visit(
     watch(page, urlsplit(address), troubles)
     if requests is not None:
         page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
+    if leads_to:
+        page.goto(address, wait_until="commit")
+        page.wait_for_url(leads_to)
+    else:
+        page.goto(address)
     page.evaluate(READY)
     yield page, troubles
     context.close()
 
 
 def watch(page, home, troubles):
-    """Note whatever a page does that it should not."""
+    """Note whatever a page does that it should not.
+
+    A page that is left takes its unfinished requests with it, often that for
+    its icon. The browser calls them aborted, as nothing else that fails; so
+    aborted requests are no trouble if they were under way, or began, while
+    the page was being left.
+    """
+    unfinished, dropped = set(), set()
+    leaving = False
 
     def asked(request):
+        nonlocal leaving
         there = urlsplit(request.url)
         same = (there.scheme, there.netloc) == (home.scheme, home.netloc)
         if not same and there.scheme != "data":
             troubles.append(f"asks {request.url}")
+        if request.is_navigation_request():
+            if request.frame == page.main_frame:
+                leaving = True
+                dropped.update(unfinished)
+            return
+        unfinished.add(request)
+        if leaving:
+            dropped.add(request)
+
+    def arrived(frame):
+        nonlocal leaving
+        if frame == page.main_frame:
+            leaving = False
 
     def answered(response):
         if response.status >= 400:
             troubles.append(f"{response.status}: {response.url}")
+
+    def failed(request):
+        unfinished.discard(request)
+        aborted = request.failure == "net::ERR_ABORTED"
+        if not (aborted and request in dropped):
+            troubles.append(f"failed {request.url}")
 
     def said(message):
         if message.type in ("error", "warning"):
             troubles.append(f"{message.type}: {message.text}")
 
     page.on("request", asked)
+    page.on("framenavigated", arrived)
     page.on("response", answered)
-    page.on("requestfailed", lambda r: troubles.append(f"failed {r.url}"))
+    page.on("requestfinished", lambda r: unfinished.discard(r))
+    page.on("requestfailed", failed)
     page.on("console", said)
     page.on("pageerror", lambda e: troubles.append(f"script: {e}"))
 

@@ -151,7 +151,9 @@ def test_sample_draws_all_digits_in_turn_as_a_picture(runs, tmp_path):
     assert tmp_path.joinpath("a.png").read_bytes()[:4] == b"\x89PNG"
 
 
+# float32: without instructions for bf16, a line would say so
 TRAIN = "train --model vae --data builtin --epochs 1 --device cpu"
+TRAIN += " --precision float32"
 BAD = [
     ("", "command"),
     ("paint", "paint"),
@@ -169,6 +171,8 @@ BAD = [
     (f"{TRAIN} --seed 1.5", "seed"),
     (f"{TRAIN} --n-latent 0", "n_latent"),
     (f"{TRAIN} --hidden 0", "hidden"),
+    (f"{TRAIN} --n-latent {10**12}", "n_latent"),
+    (f"{TRAIN} --hidden {2**62}", "hidden"),
     (f"{TRAIN} --beta -1", "beta"),
     (f"{TRAIN} --beta nan", "beta"),
     (f"{TRAIN} --sigma 0.1", "sigma"),
@@ -193,6 +197,8 @@ BAD = [
     ("sample --checkpoint RUNS/vae.pt --out=", "--out"),
     ("sample --checkpoint RUNS/vae.pt --out RUNS/no/a.png", "--out"),
     ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --n 0", "n:"),
+    (f"sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --n {10**15}", "n:"),
+    (f"sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --n {10**15}", "--n"),
     ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --seed -1", "seed:"),
     ("sample --checkpoint RUNS/vae.pt --out RUNS/a.npy --digit 5", "y:"),
     ("sample --checkpoint RUNS/ae.pt --out RUNS/a.npy", "model:"),

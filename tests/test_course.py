@@ -109,7 +109,13 @@ def test_no_solution_and_no_hidden_test_reaches_students(file):
     nb = json.loads((exercises.OUT / file.name).read_text())
     text = "\n".join("".join(cell["source"]) for cell in nb["cells"])
     assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)|assert check_", text)
-    own = [c for c in nb["cells"] if c["metadata"]["nbgrader"]["solution"]]
+    marks = [cell["metadata"].get("nbgrader") for cell in nb["cells"]]
+    assert marks.count(None) == 1  # only the cell that installs has none
+    own = [
+        cell
+        for cell in nb["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("solution")
+    ]
     assert own
     # what given code says too is no secret
     mine = "\n".join("".join(cell["source"]) for cell in own)

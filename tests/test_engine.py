@@ -353,7 +353,7 @@ fit(model, digits, TrainConfig(batch_size=1400, device="cpu"))
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("ValueError: batch_size: 1400 digits do not fit")
-    assert last.endswith("Try 700")
+    assert last.endswith("try 700")
 
 
 # --- several processes

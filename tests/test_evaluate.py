@@ -12,6 +12,7 @@ from torch.distributions import (
     Bernoulli,
     Categorical,
     Independent,
+    Laplace,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
@@ -276,6 +277,27 @@ def test_the_joint_is_likelihood_times_prior_of_each_pair(case):
         for g, b in itertools.product(range(11), range(7)):
             p = model.log_likelihood(x[[b]], z[[g]], y) + prior[g]
             close(table[g, b].float(), p[0])
+
+
+class Laplacian(CVAE):
+    """Pixels that follow another distribution than those that come along."""
+
+    def __init__(self, n_latent, **options):
+        super().__init__(n_latent, (8,), likelihood="gaussian", **options)
+        self.options["likelihood"] = "laplace"
+
+    def log_likelihood(self, x, z, y=None):
+        return Laplace(self.decode(z, y), 0.7).log_prob(x).sum(-1)
+
+
+def test_the_joint_of_another_likelihood_is_its_own():
+    model = Laplacian(2, n_pixels=5)
+    x, z, y = draw(7, 5), draw(11, 2, seed=1), torch.tensor([4])
+    with torch.no_grad():
+        mean = model.decode(z, y.expand(11))  # (11, 5)
+    pixels = Laplace(mean[:, None], 0.7).log_prob(x).sum(-1)
+    prior = Normal(0.0, 1.0).log_prob(z).sum(1)
+    close(log_joint(model, x, z, y), pixels + prior[:, None])
 
 
 @pytest.mark.parametrize("n_latent", [1, 2])

@@ -99,6 +99,20 @@ def test_codes_are_sampled_with_the_generator(kind):
 
 
 @every
+def test_sizes_beyond_all_memory_are_refused_by_name(kind):
+    for size in (10**12, 2**62):
+        with refused("n_latent, hidden:", ValueError):
+            KINDS[kind](n_latent=size)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="mat1"), validate.memory("a", "b"):
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+    with refused("a do not fit in memory; b"), validate.memory("a", "b"):
+        raise MemoryError
+
+
+@every
 def test_every_result_has_one_value_for_each_digit(kind):
     model = build(kind)
     for n in (6, 1, 0):

@@ -1,6 +1,7 @@
 """Claims, computed text and shown code."""
 
 import inspect
+import textwrap
 
 import pytest
 import torch
@@ -93,8 +94,79 @@ def test_text_shows_numbers_and_its_plain_form_does_not(shown):
 def test_code_is_shown_as_it_stands_in_the_package(shown):
     notebook.show(gaussian_kl)
     source = inspect.getsource(gaussian_kl).rstrip()
-    assert shown[0]["text/plain"] == source
-    assert shown[0]["text/markdown"] == f"```python\n{source}\n```"
+    start = source.index("\n\n    Example:\n        >>> gaussian_kl(")
+    end = source.index('\n    """\n    return', start)
+    code = source[:start] + source[end:]
+    assert shown[0]["text/plain"] == code
+    assert shown[0]["text/markdown"] == f"```python\n{code}\n```"
+
+
+class Twice:
+    """Two for one.
+
+    Example:
+        >>> Twice()(3)
+        6
+    """
+
+    text = """A text.
+
+    Example:
+        that is no docstring
+    """
+
+    @property
+    def half(self):
+        """One
+        half.
+
+        Example:
+            >>> Twice().half
+
+            0.5
+        """
+        return 0.5
+
+    def __call__(self, x):
+        """No example: it is short."""
+        return 2 * x
+
+
+HALF = '''@property
+def half(self):
+    """One
+    half.
+    """
+    return 0.5'''
+TWICE = f'''class Twice:
+    """Two for one."""
+
+    text = """A text.
+
+    Example:
+        that is no docstring
+    """
+
+{textwrap.indent(HALF, "    ")}
+
+    def __call__(self, x):
+        """No example: it is short."""
+        return 2 * x'''
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [(Twice, TWICE), (Twice.half.fget, HALF)],
+    ids=["class", "method"],
+)
+def test_examples_of_docstrings_are_not_shown(shown, value, code):
+    notebook.show(value)
+    assert shown[0]["text/plain"] == code
+
+
+def test_several_objects_are_shown_one_after_the_other(shown):
+    notebook.show(Twice.half.fget, Twice)
+    assert shown[0]["text/plain"] == f"{HALF}\n\n\n{TWICE}"
 
 
 def test_set_up_makes_random_numbers_repeat():

@@ -1,9 +1,12 @@
 """The chapters as stored: what nbval does not look at, this does."""
 
 import ast
+import copy
 import importlib.util
 import json
 import re
+import subprocess
+import types
 from pathlib import Path
 
 import nbformat
@@ -29,6 +32,7 @@ def extension(name):
 
 refresh, appendices = extension("refresh"), extension("appendices")
 glossary_links = extension("glossary_links")
+install_cell = extension("install_cell")
 
 # every tag that a cell may carry, and why
 TAGS = {
@@ -37,6 +41,7 @@ TAGS = {
     "hide-input": "shows code of the package; the call is folded away",
     "nbval-ignore-output": "data set in use, widgets, computed numbers",
     "remove-input": "a paragraph of text with computed numbers",
+    "remove-cell": "installs the package where it is missing",
 }
 OUTPUTS = {"text/plain", "text/markdown", "image/png", refresh.VIEW}
 FORBIDDEN = re.compile(r"\.backward\(|optim\b|zero_grad|\bnn\.Module")
@@ -104,6 +109,34 @@ def test_nothing_is_skipped_but_for_a_known_reason(path):
         assert "raises-exception" not in tags(cell)
         magic = re.compile(r"^\s*[!%]", re.M)
         assert not magic.search(cell.source), cell.source
+
+
+@chapter
+def test_the_first_code_installs_what_is_missing_and_only_that(path):
+    first, *others = cells(path)
+    assert tags(first) == ["remove-cell"]
+    assert not any("remove-cell" in tags(cell) for cell in others)
+    assert first.outputs == []
+    notebook = nbformat.read(path, as_version=4)
+    again = install_cell.place(copy.deepcopy(notebook))
+    assert again == notebook, "run make appendices"
+
+
+def test_a_notebook_without_the_package_asks_pip_for_it(monkeypatch):
+    asked = []
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells.append(nbformat.v4.new_code_cell("import minivae"))
+    (cell, _) = install_cell.place(notebook).cells
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, check: asked.append(words)
+    )
+    run_source = compile(cell.source, "cell", "exec")
+    types.FunctionType(run_source, {})()
+    assert asked == []  # it is there
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    types.FunctionType(run_source, {})()
+    ((*_, package),) = asked
+    assert package == f"minivae[book] @ git+{install_cell.address()}"
 
 
 @chapter
@@ -230,8 +263,8 @@ def test_a_chapter_is_stored_with_its_claims_and_twice_the_same(tmp_path):
     assert run["trained"] == 0
     assert run["seconds"] > 0
     notebook = nbformat.read(path, as_version=4)
-    assert len(notebook.cells) == 1
-    assert notebook.cells[0].outputs[0].text == "\u2714 Two is more.\n"
+    _, cell = notebook.cells  # the first one installs
+    assert cell.outputs[0].text == "\u2714 Two is more.\n"
     assert notebook.metadata["minivae"]["claims"] == [
         {
             "sentence": "Two is more.",

@@ -7,19 +7,20 @@ made-up page that it has to refuse.
 import re
 import shutil
 import sys
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
 from browser import do_without, find_chromium, violations, visit
-from test_site import NAMES, ROOT, SITE, security
+from test_site import BASE, LISTED, NAMES, ROOT, SITE, security
 
-PAGES = [*NAMES, "search", "genindex"]
+PAGES = [*LISTED, "404"]
 CHAPTERS = [n for n in NAMES if re.match(r"book/(\d\d_|try_it)", n)]
 MEGABYTE = 1_000_000
 
@@ -92,19 +93,27 @@ def opened(browser, request):
         )
 
 
-@pytest.fixture(scope="module")
-def server():
-    """The site over http; its address."""
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder, without a word."""
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
+    def log_message(self, *args):
+        pass
 
-    handler = partial(Quiet, directory=str(SITE))
+
+@contextmanager
+def serving(handler):
+    """A server on this machine; its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The site over http; its address."""
+    with serving(partial(Quiet, directory=str(SITE))) as running:
+        yield running
 
 
 # --- all pages, as files, without a network ---------------------------------
@@ -158,10 +167,57 @@ def test_a_page_over_http_reports_nothing(browser, server, name):
 
 
 def test_the_root_leads_to_the_introduction(browser):
-    with visit(browser, address("book/intro")) as (page, troubles):
-        page.goto(address("index"))
-        page.wait_for_url("**/book/intro.html")
+    start = "**/book/intro.html"
+    with visit(browser, address("index"), leads_to=start) as (page, troubles):
+        assert page.locator("h1").last.is_visible()
     assert troubles == []
+
+
+class LikePages(Quiet):
+    """The site in its folder of a host that answers like GitHub Pages."""
+
+    root = urlsplit(BASE).path or "/"
+
+    def translate_path(self, path):
+        path = path.partition("?")[0]
+        if not path.startswith(self.root):
+            return str(SITE / "nothing")
+        return str(SITE / path.removeprefix(self.root))
+
+    def send_error(self, code, *args, **kwargs):
+        body = (SITE / "404.html").read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("path", ["no.html", "book/no/such/page"])
+def test_a_missing_address_shows_a_way_back(browser, path, mode):
+    with serving(LikePages) as host:
+        home = f"{host}{LikePages.root}"
+        with visit(
+            browser, home + path, width=400, mode=mode, offline=False
+        ) as (page, troubles):
+            assert page.locator("h1").inner_text() == "Page not found"
+            assert page.evaluate("document.documentElement.dataset.theme") == (
+                mode
+            )
+            assert page.locator("svg").bounding_box()["width"] == 64
+            assert too_wide(page) <= 0
+            assert faults(page) == []
+            # the page itself is missing; nothing else is
+            said = [t for t in troubles if "404" not in t]
+            assert (len(troubles), said) == (2, [])
+            page.get_by_role("searchbox").fill("decoder")
+            page.keyboard.press("Enter")
+            page.wait_for_url(f"{home}search.html?q=decoder")
+            page.locator("#search-results li a").nth(4).wait_for()
+            page.go_back()
+            page.get_by_role("link", name="introduction").click()
+            page.wait_for_url(f"{home}book/intro.html")
 
 
 def test_search_over_http_quotes_what_it_finds(browser, server):
@@ -210,7 +266,8 @@ def test_the_buttons_of_the_theme_work_under_the_policy(browser):
         page.locator(".theme-switch-button").first.click()
         assert page.evaluate("document.documentElement.dataset.mode") != mode
         page.get_by_label("Download this page").click()
-        assert page.locator(".dropdown-menu").first.is_visible()
+        menu = ".dropdown-download-buttons .dropdown-menu"
+        assert page.locator(menu).is_visible()
         page.locator("button[data-call=print]").click()
         assert page.evaluate("window.printed")
         page.locator("button[data-call=toggleFullScreen]").click()
@@ -219,6 +276,36 @@ def test_the_buttons_of_the_theme_work_under_the_policy(browser):
         page.locator(".primary-toggle").click()
         page.locator("#pst-primary-sidebar").wait_for(state="hidden")
     assert troubles == []
+
+
+def test_the_menus_above_a_page_show_pictures_of_the_site(browser):
+    with visit(browser, address(FIRST)) as (page, troubles):
+        menus = page.locator(".article-header-buttons .dropdown")
+        assert menus.count() == 3
+        for i in range(3):
+            menus.nth(i).locator("button").first.click()
+            assert menus.nth(i).locator(".dropdown-menu").is_visible()
+            assert faults(page, ["color-contrast", "image-alt"]) == []
+            pictures = menus.nth(i).locator("img")
+            sizes = pictures.evaluate_all(
+                "all => all.map(i => i.naturalWidth)"
+            )
+            assert all(size > 0 for size in sizes)
+            page.keyboard.press("Escape")
+        assert page.locator(".dropdown-launch-buttons img").count() == 2
+    assert troubles == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_icon_of_the_book_stands_above_the_menu(browser, mode):
+    with visit(browser, address(FIRST), mode=mode) as (page, _):
+        icons = page.locator(".navbar-brand img")
+        seen = [i for i in range(icons.count()) if icons.nth(i).is_visible()]
+        assert len(seen) == 1
+        box = icons.nth(seen[0]).bounding_box()
+        assert box["width"] == box["height"] == 64
+        size = "image => [image.naturalWidth, image.naturalHeight]"
+        assert icons.nth(seen[0]).evaluate(size) == [32, 32]
 
 
 def test_the_copy_button_copies_the_code_of_its_cell(browser, server):
@@ -296,6 +383,47 @@ def test_a_page_without_faults_is_let_through(browser, tmp_path):
 def test_troubles_of_a_page_are_noted(browser, tmp_path, body, trouble):
     with visit(browser, made_up(tmp_path, body)) as (_, troubles):
         assert any(t.startswith(trouble) for t in troubles), troubles
+
+
+class Slow(Quiet):
+    """Keeps some files back, and never hands them out."""
+
+    let_go = Event()
+
+    def do_GET(self):
+        if "slow" in self.path:
+            self.let_go.wait(20)
+            self.close_connection = True
+        else:
+            super().do_GET()
+
+
+def test_a_page_that_is_left_may_drop_a_request(browser, tmp_path):
+    made_up(tmp_path, '<img src="gone.png" alt="gone">')
+    with serving(partial(Slow, directory=str(tmp_path))) as host:
+        there = f"{host}/page.html"
+        with visit(browser, there, offline=False) as (page, troubles):
+            troubles.clear()
+            # as the icon of a page does, the picture comes after its load
+            with page.expect_request("**/slow.png"):
+                page.evaluate("() => { new Image().src = 'slow.png' }")
+            with page.expect_event("requestfailed", timeout=5000) as failed:
+                page.goto(f"{there}?again")
+            assert failed.value.url == f"{host}/slow.png"
+            assert [t for t in troubles if "slow" in t] == []
+            # what is missing on the next page is noted as ever
+            assert f"404: {host}/gone.png" in troubles
+            # and so is what a page drops while it stays
+            with page.expect_event("requestfailed", timeout=5000):
+                page.evaluate(
+                    """() => {
+                      const stop = new AbortController()
+                      fetch("slow.txt", {signal: stop.signal}).catch(() => 0)
+                      setTimeout(() => stop.abort(), 50)
+                    }"""
+                )
+            assert f"failed {host}/slow.txt" in troubles
+        Slow.let_go.set()
 
 
 def test_a_missing_file_over_http_is_noted(browser, server):

@@ -7,13 +7,20 @@ import socket
 import sys
 from functools import cache
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+import card
+import descriptions
+import repository
 import security
+import site_files
 import tidy_pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +37,10 @@ NAMES = [toc["root"]] + [
     for page in (entry, *entry.get("sections", []))
 ]
 page = pytest.mark.parametrize("name", NAMES)
+config = yaml.safe_load((ROOT / "_config.yml").read_text())
+REPOSITORY = repository.address(config["repository"]["url"], os.environ)
+BASE = repository.site_address(REPOSITORY)
+LISTED = [*NAMES, "search", "genindex"]
 
 
 @cache
@@ -169,10 +180,10 @@ def test_each_page_has_the_policy_of_its_own_scripts():
         # nothing that could run stands before it
         assert metas[0].find_previous(["script", "link", "style"]) is None
         scripts = security.Inline(html).scripts
-        search = file == SITE / "search.html"
-        assert metas[0]["content"] == security.policy(scripts, search), file
-        assert security.protect(html, search) == html, file
-        assert tidy_pages.tidy(html, search) == html, file
+        assert metas[0]["content"] == security.policy(scripts), file
+        assert security.protect(html) == html, file
+        is_search = file == SITE / "search.html"
+        assert tidy_pages.tidy(html, is_search) == html, file
 
 
 @page
@@ -231,3 +242,311 @@ def test_rules_stay_where_all_their_classes_are_used():
         "a{b:c}.used:before{b:c}@media print{.used{b:c}}a:is(.gone,.used){b:c}"
     )
     assert tidy_pages.without_unused(kept, {"used"}) == kept
+
+
+# --- what a page says of itself ---------------------------------------------
+
+
+def said(name, key):
+    """The content of the one tag of this name in the head."""
+    found = soup(name).head.find_all(
+        "meta", attrs={"property" if key.startswith("og:") else "name": key}
+    )
+    assert len(found) == 1, (name, key)
+    return found[0]["content"]
+
+
+FIRST = "book/01_squeezing_digits"
+
+
+def test_titles_and_descriptions_are_unique():
+    titles = [soup(name).title.get_text() for name in [*LISTED, "404"]]
+    assert len(set(titles)) == len(titles)
+    for title in titles:
+        own = title.removesuffix(config["title"])
+        assert own not in ("", title)
+        assert own.removesuffix(" — ") != config["title"]
+    texts = [said(name, "description") for name in [*LISTED, "404"]]
+    assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("name", [*LISTED, "404", "index"])
+def test_a_page_describes_itself(name):
+    assert soup(name).html["lang"] == "en"
+    text = said(name, "description")
+    assert 50 <= len(text) <= 160, text
+    assert text[0].isupper(), text
+    assert text.endswith((".", "?", "!", "…")), text
+    assert not re.search(r"[\\{}\0\ufffc]|  |[.?!][.?!]", text), text
+
+
+@pytest.mark.parametrize("name", [*LISTED, "index"])
+def test_a_shared_link_shows_the_card_of_the_book(name):
+    title = re.split(" [—-] ", soup(name).title.get_text())[0]
+    first = name in ("index", toc["root"])
+    assert said(name, "og:title") == (config["title"] if first else title)
+    assert said(name, "og:description") == said(name, "description")
+    assert said(name, "og:type") == ("website" if first else "article")
+    assert said(name, "twitter:card") == "summary_large_image"
+    if BASE:
+        assert said(name, "og:image") == f"{BASE}_static/card.png"
+        assert said(name, "og:image:alt")
+
+
+def test_the_card_has_the_size_that_its_tags_give():
+    for file, size in (
+        (SITE / "_static" / "card.png", (1200, 630)),
+        (SITE / "_static" / "icon-180.png", (180, 180)),
+    ):
+        assert file.stat().st_size < 150_000
+        with Image.open(file) as picture:
+            assert picture.size == size
+            assert picture.format == "PNG"
+            # white paper, and something on it
+            few = picture.convert("RGB").getcolors(1 << 20)
+            assert max(few)[1] > (250, 250, 250)
+            assert max(few)[0] < 0.9 * size[0] * size[1]
+    assert said(FIRST, "og:image:width") == "1200"
+    assert said(FIRST, "og:image:height") == "630"
+
+
+def test_the_card_is_drawn_from_what_is_stored():
+    drawn = card.card(config["title"])
+    assert drawn.size == descriptions.CARD_SIZE
+    # fonts of another version may differ in a few pixels, but not the sheet
+    with Image.open(ROOT / "book" / "_static" / "card.png") as stored:
+        pairs = [
+            picture.convert("L").resize((120, 63)).tobytes()
+            for picture in (drawn, stored)
+        ]
+    differences = [abs(a - b) for a, b in zip(*pairs)]
+    assert sum(differences) / len(differences) < 4
+
+
+@pytest.mark.skipif(not BASE, reason="the address of the site is not known")
+@pytest.mark.parametrize("name", [*LISTED, "index"])
+def test_a_page_names_its_address(name):
+    links = soup(name).find_all("link", rel="canonical")
+    target = toc["root"] if name == "index" else name
+    assert [link["href"] for link in links] == [f"{BASE}{target}.html"]
+    assert said(name, "og:url") == f"{BASE}{target}.html"
+
+
+def test_a_description_consists_of_whole_sentences():
+    long = "This sentence is just long enough to be a description of a page."
+    assert descriptions.description([long, "A" * 160 + "."]) == long
+    assert descriptions.description(["No end", long, "Also no end"]) == long
+    cut = descriptions.description(["word " * 50 + "end."])
+    assert cut.endswith("word…")
+    assert 150 <= len(cut) <= 160
+    formula = f"{descriptions.MATH} is left out."
+    assert descriptions.description([formula, long, formula]) == long
+    found = list(descriptions.sentences("one thing;"))
+    assert found == ["One thing."]
+    found = list(descriptions.sentences("From MNIST (LeCun, 1998). Two."))
+    assert found == ["From MNIST.", "Two."]
+
+
+# --- where the project lives ------------------------------------------------
+
+
+def test_the_address_of_the_repository_is_one_setting():
+    url = "https://github.com/some-body/some.book"
+    assert repository.address(url, {}) == url
+    assert repository.address(f" {url}.git/ ".replace("/ ", " "), {}) == url
+    fork = {
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "Else/book",
+    }
+    assert repository.address(url, fork) == "https://github.com/Else/book"
+    assert repository.address(url, {"GITHUB_REPOSITORY": "Else/book"}) == url
+    assert repository.address("", {}) == ""
+    for wrong in ("github.com/a/b", "https://github.com/a", f"{url}/tree"):
+        with pytest.raises(ValueError, match="expected https://HOST"):
+            repository.address(wrong, {})
+
+
+def test_the_address_of_the_site_follows_from_that_of_the_repository():
+    of = repository.site_address
+    assert of("https://github.com/Else/Book") == "https://else.github.io/Book/"
+    user = "https://github.com/Else/else.github.io"
+    assert of(user) == "https://else.github.io/"
+    assert of("https://example.org/a/b") == ""
+    assert of("") == ""
+
+
+class Settings:
+    """What the extension changes of a configuration."""
+
+    def __init__(self, url, base=""):
+        self.html_baseurl = base
+        self.html_theme_options = {"repository_url": url, "launch_buttons": {}}
+
+
+def test_settings_follow_the_environment(monkeypatch):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
+    url = "https://github.com/a/b"
+    settings = Settings(url)
+    repository.set_addresses(None, settings)
+    assert settings.html_theme_options["repository_url"] == url
+    assert settings.html_baseurl == "https://a.github.io/b/"
+    settings = Settings(url, "https://example.org/book")
+    repository.set_addresses(None, settings)
+    assert settings.html_baseurl == "https://example.org/book/"
+    settings = Settings("")
+    repository.set_addresses(None, settings)
+    assert settings.html_baseurl == ""
+    assert "launch_buttons" not in settings.html_theme_options
+    monkeypatch.setenv("GITHUB_REPOSITORY", "fork/b")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    settings = Settings(url)
+    repository.set_addresses(None, settings)
+    options = settings.html_theme_options
+    assert options["repository_url"] == "https://github.com/fork/b"
+    assert settings.html_baseurl == "https://fork.github.io/b/"
+
+
+def hrefs(name, start):
+    """Addresses of the buttons above a page that lead to a place."""
+    found = soup(name).select(".article-header-buttons a[href]")
+    return [a["href"] for a in found if a["href"].startswith(start)]
+
+
+NOTEBOOKS = {
+    name: f"{name}.ipynb"
+    for name in NAMES
+    if (ROOT / f"{name}.ipynb").is_file()
+} | {
+    name: f"{notebook}.ipynb"
+    for name in NAMES
+    if (notebook := repository.notebook_of(name, ROOT))
+}
+
+
+def test_chapters_and_exercises_have_notebooks():
+    chapters = [n for n in NAMES if re.match(r"book/(\d\d_|try_it)", n)]
+    pages = [n for n in NAMES if re.match(r"book/exercises/(\d\d|pro)", n)]
+    assert sorted(NOTEBOOKS) == sorted([*chapters, *pages])
+    assert NOTEBOOKS["book/exercises/project_page"].endswith("/project.ipynb")
+    assert repository.notebook_of("book/exercises/index", ROOT) is None
+    assert repository.notebook_of(FIRST, ROOT) is None
+
+
+@page
+def test_launch_buttons_lead_to_a_notebook_that_exists(name):
+    owner_and_name = urlsplit(REPOSITORY).path.strip("/")
+    branch = config["repository"]["branch"]
+    binder = hrefs(name, "https://mybinder.org/")
+    colab = hrefs(name, "https://colab.research.google.com/")
+    if name not in NOTEBOOKS:
+        assert binder == colab == []
+        return
+    notebook = NOTEBOOKS[name]
+    assert (ROOT / notebook).is_file()
+    assert len(binder) == len(colab) == 1
+    parts = urlsplit(binder[0])
+    if "github.com" in REPOSITORY:
+        assert parts.path == f"/v2/gh/{owner_and_name}/{branch}"
+    assert parse_qs(parts.query) == {"urlpath": [f"lab/tree/{notebook}"]}
+    assert urlsplit(colab[0]).path == (
+        f"/github/{owner_and_name}/blob/{branch}/{notebook}"
+    )
+
+
+@page
+def test_buttons_lead_to_the_repository(name):
+    assert REPOSITORY in hrefs(name, REPOSITORY)
+    issue = hrefs(name, f"{REPOSITORY}/issues/new?")
+    assert len(issue) == 1
+    assert f"{name}.html" in unquote(issue[0])
+    edit = hrefs(name, f"{REPOSITORY}/edit/")
+    assert len(edit) == 1
+    path = edit[0].removeprefix(f"{REPOSITORY}/edit/")
+    path = path.removeprefix(f"{config['repository']['branch']}/")
+    assert (ROOT / path).is_file(), path
+    if not repository.source_of(name, ROOT):
+        assert path in (f"{name}.md", f"{name}.ipynb")
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n in NOTEBOOKS])
+def test_the_notebook_can_be_downloaded(name):
+    if name.startswith(repository.EXERCISES):
+        links = [a["href"] for a in soup(name).select("article a.download")]
+    else:
+        links = [
+            a["href"]
+            for a in soup(name).select(
+                "a.btn-download-source-button, a.btn-download-notebook-button"
+            )
+        ]
+    links = [link for link in links if link.endswith(".ipynb")]
+    assert len(links) >= 1
+    for link in links:
+        file = (SITE / name).parent / link
+        assert file.read_bytes() == (ROOT / NOTEBOOKS[name]).read_bytes()
+
+
+@page
+def test_a_page_leads_to_the_next_and_the_one_before(name):
+    i = NAMES.index(name)
+    for kind, j in (("left-prev", i - 1), ("right-next", i + 1)):
+        links = soup(name).select(f"a.{kind}")
+        there = [(SITE / name).parent / a["href"] for a in links]
+        names = [NAMES[j]] if 0 <= j < len(NAMES) else []
+        assert [file.resolve() for file in there] == [
+            (SITE / f"{other}.html").resolve() for other in names
+        ]
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_icon_and_title_of_the_book_lead_to_its_start(name):
+    (link,) = soup(name).select("a.navbar-brand")
+    assert link.get_text().strip() == config["title"]
+    assert {image["alt"] for image in link.find_all("img")} == {""}
+    for image in link.find_all("img"):
+        assert ((SITE / name).parent / image["src"]).is_file()
+    start = "#" if name == toc["root"] else f"{toc['root']}.html"
+    file = (SITE / name).parent / link["href"]
+    assert link["href"] == start or file.resolve() == (SITE / start).resolve()
+
+
+# --- files beside the pages -------------------------------------------------
+
+
+@pytest.mark.skipif(not BASE, reason="the address of the site is not known")
+def test_the_site_map_lists_every_page():
+    robots = (SITE / "robots.txt").read_text()
+    assert "User-agent: *\nAllow: /\n" in robots
+    assert f"Sitemap: {BASE}sitemap.xml" in robots.splitlines()
+    root = ElementTree.parse(SITE / "sitemap.xml").getroot()
+    space = "{http://www.sitemaps.org/schemas/sitemap/0.9}"
+    assert root.tag == f"{space}urlset"
+    found = [place.text for place in root.iter(f"{space}loc")]
+    assert sorted(found) == sorted(f"{BASE}{name}.html" for name in NAMES)
+
+
+def test_without_an_address_there_is_no_site_map():
+    assert "Sitemap" not in site_files.robots("")
+    assert "Sitemap: https://a/sitemap.xml" in site_files.robots("https://a/")
+
+
+def test_the_page_for_missing_addresses_works_at_any_depth():
+    found = soup("404")
+    assert found.find("meta", attrs={"name": "robots"})["content"] == "noindex"
+    root = urlsplit(BASE).path or "/"
+    targets = [
+        tag[key]
+        for tag in found.find_all(True)
+        for key in ("src", "href", "action")
+        if tag.get(key)
+    ]
+    assert len(targets) >= 3
+    for target in targets:
+        assert target.startswith((root, "data:")), target
+    inside = {t.removeprefix(root) for t in targets if t.startswith(root)}
+    assert inside == {f"{toc['root']}.html", "search.html"}
+    assert all((SITE / path).is_file() for path in inside)
+    page = site_files.not_found("A & B", "<svg />", "", "a.html")
+    assert 'href="/a.html"' in page
+    assert "A &amp; B" in page

@@ -379,6 +379,12 @@ def test_digits_that_do_not_fit_the_model_are_refused(small):
         go(build("cvae", n_classes=9), small)
 
 
+@pytest.mark.parametrize("model", [None, VAE, torch.nn.Linear(784, 2)])
+def test_what_is_no_model_is_refused(model, small):
+    with refused("model:", TypeError):
+        go(model, small)
+
+
 def test_an_unusable_folder_is_found_before_the_work(small, tmp_path):
     tmp_path.joinpath("file").write_text("in the way")
     model = build()

@@ -9,10 +9,15 @@ pages need no torch. A test compares each page with what this file gives.
 import ast
 import json
 import re
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+
+sys.path.append(str(Path(__file__).resolve().parent))
+import install_cell
 
 BOOK = Path(__file__).resolve().parents[1]
 APPENDIX = BOOK / "appendix"
@@ -38,9 +43,11 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and the cell that installs into each notebook."""
     for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
+    for path in [*chapters(), BOOK / "try_it.ipynb"]:
+        install_cell.renew(path)
 
 
 # --- chapters ---------------------------------------------------------------
@@ -430,7 +437,9 @@ def _argument(arg: ast.arg, default: ast.expr | None, source: str) -> str:
     return text
 
 
-SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.M)
+SECTION = re.compile(
+    r"^(Args|Attributes|Returns|Yields|Raises|Example):$", re.M
+)
 
 
 def docstring(text: str) -> str:
@@ -451,6 +460,10 @@ def docstring(text: str) -> str:
         content, rest = "\n".join(lines[:n]), " ".join(lines[n:])
         if title in ("Returns", "Yields"):
             parts.append(f"*{title}:* {escape(' '.join(content.split()))}")
+        elif title == "Example":
+            # what tells doctest how to compare tells a reader nothing
+            example = re.sub(r" *# doctest:.*", "", textwrap.dedent(content))
+            parts.append(f"*Example:*\n\n```pycon\n{example.rstrip()}\n```")
         else:
             items = re.split(r"^ {4}(?! )", content, flags=re.M)[1:]
             parts.append(
@@ -485,7 +498,10 @@ def api_page(modules: dict[str, dict]) -> str:
         "# API reference\n\nSignatures and docstrings of all public names, "
         "module by module. For an overview see "
         "[The package on one page](package.md). B, L, K, N, D and C are "
-        "sizes as in [Notation](notation.md).\n\n" + "\n".join(parts)
+        "sizes as in [Notation](notation.md). Arguments of a wrong kind or "
+        "out of range raise `TypeError` or `ValueError` with a message that "
+        "says what to do, also where *Raises* does not list them. The tests "
+        "run the examples.\n\n" + "\n".join(parts)
     )
 
 

@@ -26,6 +26,9 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+sys.path.append(str(Path(__file__).resolve().parent))
+import install_cell
+
 BOOK = Path(__file__).resolve().parents[1]
 COVER = BOOK / "_static" / "manifold.png"  # of the cell tagged "cover"
 RUNS = BOOK / "appendix" / "runs.json"
@@ -71,12 +74,33 @@ def module_fingerprint(name: str) -> str:
             and isinstance(body[0].value.value, str)
         ):
             body[0].value.value = ""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_shape(tree)).encode()).hexdigest()[:16]
+
+
+def _shape(node: object) -> object:
+    """A syntax tree as lists and texts that no version of Python changes.
+
+    New versions add fields, which are empty where old ones had none.
+    """
+    if isinstance(node, list):
+        return [_shape(one) for one in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {
+        name: _shape(value)
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    }
+    return [type(node).__name__, fields]
 
 
 def cells_fingerprint(notebook: nbformat.NotebookNode) -> str:
-    """Hash of the code of a chapter."""
-    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    """Hash of the code of a chapter, without what only installs it."""
+    code = [
+        c.source
+        for c in notebook.cells
+        if c.cell_type == "code" and not install_cell.is_install(c)
+    ]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
 
 
@@ -191,7 +215,7 @@ def _trained() -> set[Path]:
 
 def refresh(path: Path) -> dict:
     """Execute a chapter and store it; returns seconds and versions."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = install_cell.place(nbformat.read(path, as_version=4))
     found = execute(notebook, path.parent)
     normalise(notebook)
     notebook.metadata["minivae"] = {
@@ -217,7 +241,8 @@ def note_run(name: str, run: dict) -> None:
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
     there = {path.stem for path in chapters()}
     runs = {k: v for k, v in runs.items() if k in there} | {name: run}
-    RUNS.write_text(json.dumps(runs, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(runs, indent=2, sort_keys=True) + "\n"
+    RUNS.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main(names: list[str]) -> None:

@@ -15,8 +15,8 @@ What is still open, and why:
   cannot run code, and it has nowhere to send anything.
 - `img-src data:`: the arrows and ticks of the theme's style sheet are
   pictures inside it.
-- `connect-src 'self'` on the search page alone, which reads the pages that it
-  has found to quote them.
+- `connect-src 'self'`: the search page reads the pages that it has found to
+  quote them, and checkers read robots.txt from within a page.
 - hashes of scripts that the theme writes into each page: names of the page,
   options of MathJax and of the toggle buttons, and the choice of light or
   dark before anything is drawn.
@@ -78,20 +78,15 @@ def hashes(scripts: list[str]) -> Iterator[str]:
         yield f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def policy(scripts: list[str], connect: bool = False) -> str:
-    """The policy of a page.
-
-    Args:
-        scripts: texts of the scripts inside the page.
-        connect: whether the page may read other pages of the site.
-    """
+def policy(scripts: list[str]) -> str:
+    """The policy of a page with these scripts inside it."""
     rules = {
         "default-src": "'none'",
         "script-src": " ".join(["'self'", *hashes(scripts)]),
         "style-src": "'self' 'unsafe-inline'",
         "img-src": "'self' data:",
         "font-src": "'self'",
-        "connect-src": "'self'" if connect else "'none'",
+        "connect-src": "'self'",
         "object-src": "'none'",
         "base-uri": "'none'",
         "form-action": "'self'",
@@ -99,7 +94,7 @@ def policy(scripts: list[str], connect: bool = False) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
-def protect(html: str, connect: bool = False) -> str:
+def protect(html: str) -> str:
     """The page with its policy, in place of an older one.
 
     Raises:
@@ -114,7 +109,7 @@ def protect(html: str, connect: bool = False) -> str:
         raise ValueError("no <meta charset>")
     meta = (
         '<meta http-equiv="Content-Security-Policy" '
-        f'content="{policy(found.scripts, connect)}" />\n    '
+        f'content="{policy(found.scripts)}" />\n    '
     )
     return html[: place.end()] + meta + html[place.end() :]
 
@@ -129,7 +124,7 @@ def protect_all(app, exception: Exception | None) -> None:
     for page in sorted(site.rglob("*.html")):
         before = page.read_text(encoding="utf-8")
         try:
-            after = protect(before, connect=page == site / "search.html")
+            after = protect(before)
         except ValueError as error:
             name = page.relative_to(site)
             logging.getLogger(__name__).warning("%s: %s", name, error)

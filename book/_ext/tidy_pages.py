@@ -15,7 +15,7 @@ Nothing inside a page to be run: handlers become names that
 Readable by all: a landmark around the logo, entries of the bibliography that
 are items of their list, hidden cells and folded parts of the menu named, no
 empty heading in the corner of a table, a whole page in place of the bare
-redirection at the root.
+redirection at the root, which says in its head what the introduction says.
 """
 
 import re
@@ -68,12 +68,18 @@ ROOT_PAGE = """<!DOCTYPE html>
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <meta http-equiv="refresh" content="0; url={start}" />
     <title>{title}</title>
+    {head}
   </head>
   <body>
     <main><h1><a href="{start}">{title}</a></h1></main>
   </body>
 </html>
 """
+# what is said of a page to search engines and where a link is shared
+SAID = re.compile(
+    r'<(?:meta (?:name="(?:description|twitter:)|property="og:)'
+    r'|link rel="canonical")[^>]*>'
+)
 
 
 def tidy(html: str, is_search: bool = False) -> str:
@@ -102,9 +108,9 @@ def without_unused(css: str, words: set[str]) -> str:
 
 def tidy_pages(site: Path, start: str, title: str) -> None:
     """Write the pages anew."""
-    (site / "index.html").write_text(
-        ROOT_PAGE.format(start=start, title=title), encoding="utf-8"
-    )
+    said = SAID.findall((site / start).read_text(encoding="utf-8"))
+    root = ROOT_PAGE.format(start=start, title=title, head="\n    ".join(said))
+    (site / "index.html").write_text(root, encoding="utf-8")
     for page in site.rglob("*.html"):
         before = page.read_text(encoding="utf-8")
         after = tidy(before, is_search=page == site / "search.html")

@@ -18,7 +18,15 @@ MARKS = ("student", "score", "of", "remark")
 
 
 def nbgrader(course: Path, *words: str) -> bool:
-    """Run a command of nbgrader in the course; whether it went well."""
+    """Run a command of nbgrader in the course; whether it went well.
+
+    Args:
+        course: its folder.
+        words: of the command line of nbgrader.
+
+    Returns:
+        True if its exit status is 0.
+    """
     print("nbgrader", *words, flush=True)
     program = (sys.executable, "-W", "ignore", "-m", "nbgrader")
     done = subprocess.run(  # noqa: S603
@@ -28,20 +36,41 @@ def nbgrader(course: Path, *words: str) -> bool:
 
 
 def release(course: Path, assignment: str) -> int:
-    """Write the students' version into `release/`."""
+    """Write the students' version into `release/`.
+
+    Args:
+        course: its folder.
+        assignment: a folder in `source/`.
+
+    Returns:
+        The exit status, 0 if it went well.
+    """
     words = ("--create", "--force")
     return int(not nbgrader(course, "generate_assignment", assignment, *words))
 
 
 def grade(course: Path, assignment: str, report: Path) -> int:
-    """Mark all submissions, write feedback for each and one table."""
+    """Mark all submissions, write feedback for each and one table.
+
+    Args:
+        course: its folder.
+        assignment: a folder in `source/`.
+        report: file for the table, as CSV.
+
+    Returns:
+        The exit status; 1 if there is nothing to mark.
+
+    Example:
+        >>> grade(Path("empty"), "04_elbo", Path("marks.csv"))  # not released
+        1
+    """
     if not (course / "gradebook.db").exists():
         return _not_released(course, assignment)
     # a submission that cannot be read is named in the table; others go on
     nbgrader(course, "autograde", assignment, "--force")
     nbgrader(course, "generate_feedback", assignment, "--force")
     rows, exercises = marks(course, assignment)
-    with open(report, "w", newline="") as file:
+    with open(report, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, [*MARKS, *exercises], restval="")
         table.writeheader()
         table.writerows(rows)
@@ -58,7 +87,16 @@ def _not_released(course: Path, assignment: str) -> int:
 
 
 def marks(course: Path, assignment: str) -> tuple[list[dict], list[str]]:
-    """A row for each submission, and the names of the exercises."""
+    """A row for each submission, and the names of the exercises.
+
+    Args:
+        course: its folder.
+        assignment: that was graded.
+
+    Returns:
+        For each student "student", "score" and "of" in points, "remark" and
+        points by exercise; and the names of the exercises.
+    """
     from nbgrader.api import Gradebook, MissingEntry
 
     folders = sorted((course / "submitted").glob(f"*/{assignment}"))
@@ -95,7 +133,14 @@ def marks(course: Path, assignment: str) -> tuple[list[dict], list[str]]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; the exit status is 0 when it went well."""
+    """Run one command; the exit status is 0 when it went well.
+
+    Example:
+        >>> main(["mark", "04_elbo"])  # there are release and grade
+        Traceback (most recent call last):
+            ...
+        SystemExit: 2
+    """
     top = argparse.ArgumentParser(
         prog="python -m minivae.checks",
         description=__doc__,

@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,14 @@ YOURS = "your code here"
 
 
 class WrongError(Exception):
-    """What is wrong with an answer, in words for the student."""
+    """What is wrong with an answer, in words for the student.
+
+    Example:
+        >>> raise WrongError("the KL is negative: found -1.00")
+        Traceback (most recent call last):
+            ...
+        minivae.checks.check.WrongError: the KL is negative: found -1.00
+    """
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,10 @@ class Verdict:
         name: of the exercise.
         passed: True if it is right.
         message: one line for the student.
+
+    Example:
+        >>> print(Verdict("gaussian_kl", True, "right"))
+        ✔ gaussian_kl: right
     """
 
     name: str
@@ -47,7 +59,17 @@ class Verdict:
 
 
 class Draws:
-    """Random inputs for an answer; the same seed gives the same."""
+    """Random inputs for an answer; the same seed gives the same.
+
+    Args:
+        seed: of the generator.
+
+    Example:
+        >>> Draws(0).normal(3, 2).shape
+        torch.Size([3, 2])
+        >>> Draws(7).seed() == Draws(7).seed()
+        True
+    """
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -60,7 +82,7 @@ class Draws:
         """From low to high, float32."""
         return low + (high - low) * torch.rand(shape, generator=self.generator)
 
-    def whole(self, low: int, high: int, *shape: int) -> Tensor:
+    def whole(self, low: int, high: int, *shape: int) -> Any:
         """Whole numbers, low to high - 1, int64; one int without a shape."""
         found = torch.randint(low, high, shape, generator=self.generator)
         return found if shape else int(found)
@@ -87,7 +109,12 @@ class Draws:
 
 @functools.cache
 def builtin(split: str = "train") -> Digits:
-    """The built-in digits, loaded once."""
+    """The built-in digits, loaded once.
+
+    Example:
+        >>> builtin("test")
+        Digits(builtin, test, 359 images)
+    """
     return load_digits("builtin", split)
 
 
@@ -97,9 +124,14 @@ class Student:
     Args:
         worker: that has the function.
         name: of the function there.
+
+    Example:
+        >>> worker = process.Here({"double": lambda x: 2 * x})
+        >>> Student(worker, "double")(torch.ones(2))
+        tensor([2., 2.])
     """
 
-    def __init__(self, worker: object, name: str) -> None:
+    def __init__(self, worker: Any, name: str) -> None:
         self.worker, self.name, self.random = worker, name, 0
 
     def __call__(self, *args: object, **kwargs: object) -> object:
@@ -195,6 +227,13 @@ class Check:
         body: gets `Draws` and the student's objects; raises `WrongError`,
             and may return what to say of a right answer.
         seconds: that the student's process may take.
+
+    Example:
+        >>> def triple(draws, your_triple):
+        ...     equal("three times two", your_triple(2.0), 6.0)
+        >>> worker = process.Here({"your_triple": lambda x: x + x})
+        >>> Check(triple, seconds=5).judge(worker).passed
+        False
     """
 
     def __init__(self, body: Callable, seconds: float) -> None:
@@ -233,7 +272,7 @@ class Check:
         print(verdict)
         return verdict
 
-    def judge(self, worker: object, seed: int = 0) -> Verdict:
+    def judge(self, worker: Any, seed: int = 0) -> Verdict:
         """The verdict on the objects that a worker holds."""
         try:
             students = [self._student(worker, name) for name in self.names]
@@ -251,7 +290,7 @@ class Check:
         text = f"the answer cannot be compared ({type(error).__name__}: "
         return Verdict(self.name, False, _line(f"{text}{error})"))
 
-    def _student(self, worker: object, name: str) -> object:
+    def _student(self, worker: Any, name: str) -> object:
         """A function to call, or a value."""
         try:
             done = worker.ask({"op": "look", "name": name})
@@ -277,6 +316,19 @@ def check(seconds: float = 30.0) -> Callable[[Callable], Check]:
 
     Args:
         seconds: that the student's process may take.
+
+    Returns:
+        What makes a `Check` of a function, as for its `body`.
+
+    Raises:
+        ValueError: there is one of this name.
+
+    Example:
+        >>> @check(seconds=5)
+        ... def triple(draws, your_triple):
+        ...     equal("three times two", your_triple(2.0), 6.0)
+        >>> ALL.pop("triple")
+        <check_triple(your_triple)>
     """
 
     def made(body: Callable) -> Check:
@@ -293,15 +345,47 @@ def check(seconds: float = 30.0) -> Callable[[Callable], Check]:
 
 
 def require(condition: object, message: str) -> None:
-    """Refuse with these words unless it holds."""
+    """Refuse with these words unless it holds.
+
+    Args:
+        condition: what must hold.
+        message: for the student.
+
+    Raises:
+        WrongError: it does not hold.
+
+    Example:
+        >>> require(1 < 0, "one is not less than zero")
+        Traceback (most recent call last):
+            ...
+        minivae.checks.check.WrongError: one is not less than zero
+    """
     if not condition:
         raise WrongError(message)
 
 
-def function(name: str, value: object) -> Student:
-    """Refuse what is not a function."""
-    if value is None or isinstance(value, Student):
-        require(value, f"{name} is None: it should be a function")
+def function(name: str, value: Any) -> Student:
+    """Refuse what is not a function.
+
+    Args:
+        name: of the exercise, for the message.
+        value: that was passed.
+
+    Returns:
+        The function, to be called.
+
+    Raises:
+        WrongError: it is a value.
+
+    Example:
+        >>> function("your_kl", 3.0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae.checks.check.WrongError: your_kl: expected a function, ...
+    """
+    if value is None:
+        raise WrongError(f"{name} is None: it should be a function")
+    if isinstance(value, Student):
         return value
     raise WrongError(
         f"{name}: expected a function, got {brief(value)}; pass its name "
@@ -319,6 +403,16 @@ def tensor(
         value: that was found; an array, a number or a list of numbers is
             taken for a tensor.
         shape: that is expected; None takes any.
+
+    Returns:
+        float64, of the shape that was found.
+
+    Raises:
+        WrongError: no tensor, or another shape, or NaN or infinite.
+
+    Example:
+        >>> tensor("the KL", [1, 2], shape=(2,))
+        tensor([1., 2.], dtype=torch.float64)
     """
     if value is None:
         raise WrongError(f"{what}: found None; does your code end in return?")
@@ -386,6 +480,16 @@ def equal(
         mistakes: what the student may have done -> what that gives. The one
             that fits is named.
         tolerance: relative to the largest right value, and at least to 1e-3.
+
+    Raises:
+        WrongError: another shape or value.
+
+    Example:
+        >>> known = {"a half is missing": 1.0}
+        >>> equal("the KL", 1.0, 0.5, known)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae...WrongError: the KL: found 1.00, ... Likely: a half is missing
     """
     right = torch.as_tensor(right, dtype=torch.float64).detach()
     # a wrong shape too may have a known cause
@@ -492,6 +596,16 @@ def number(
         value: that was found.
         low, high: both are allowed.
         why: or how to mend it; ends the message.
+
+    Returns:
+        The number.
+
+    Raises:
+        WrongError: no number, or one out of range.
+
+    Example:
+        >>> number("the ELBO", torch.tensor([-99.5]), high=0.0)
+        -99.5
     """
     found = float(tensor(what, value, None if _one(value) else ()))
     why = f". {why}" if why else ""
@@ -514,7 +628,22 @@ def _one(value: object) -> bool:
 
 
 def whole(what: str, value: object) -> int:
-    """A whole number of a student; 3.0 is one, True is not."""
+    """A whole number of a student; 3.0 is one, True is not.
+
+    Args:
+        what: it is, for the message.
+        value: that was found.
+
+    Returns:
+        The number.
+
+    Raises:
+        WrongError: no whole number.
+
+    Example:
+        >>> whole("the label", 3.0)
+        3
+    """
     found = number(what, value) if not isinstance(value, bool) else math.nan
     require(
         found == round(found) if not math.isnan(found) else False,
@@ -539,6 +668,17 @@ def moments(
         samples: float64, the draws in the first dimension.
         mean, std: of the distribution, broadcastable to one draw.
         hint: ends the message.
+
+    Raises:
+        WrongError: a mean or a spread is off.
+
+    Example:
+        >>> codes = torch.tensor([-1.0, 1.0]).double().repeat(500)
+        >>> moments("the codes", codes, 0.0, 1.0)
+        >>> moments("the codes", codes, 5.0, 1.0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae...WrongError: the codes: mean of 1,000 draws is 0, ...
     """
     n = len(samples)
     mean = torch.as_tensor(mean, dtype=torch.float64)
@@ -568,6 +708,17 @@ def choice(what: str, value: object, right: str, why: dict[str, str]) -> None:
         value: the student's answer.
         right: the right one.
         why: each wrong answer -> what speaks against it.
+
+    Raises:
+        WrongError: another answer, or none.
+
+    Example:
+        >>> wrong = {"upper": "The KL is never negative."}
+        >>> choice("the bound", "Lower ", "lower", wrong)
+        >>> choice("the bound", "upper", "lower", wrong)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae...WrongError: the bound: 'upper' is not right. The KL is ...
     """
     if isinstance(value, str):
         value = value.strip()

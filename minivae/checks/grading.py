@@ -7,6 +7,7 @@ own, and the checks call its functions from outside.
 
 import time
 from pathlib import Path
+from typing import Any
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat.notebooknode import NotebookNode
@@ -26,6 +27,10 @@ class Grade(NbGraderPreprocessor):
 
     In the place of nbgrader's Execute: outputs of the check cells are what
     its next step, SaveAutoGrades, reads.
+
+    Example:
+        >>> Grade().cell_seconds, Grade().check_seconds
+        (20.0, 60.0)
     """
 
     cell_seconds = Float(20, help="Seconds that a cell may take").tag(
@@ -55,7 +60,12 @@ class Grade(NbGraderPreprocessor):
 
 
 def closed(course: Path) -> tuple[str, ...]:
-    """Folders that submissions must not read: they hold solutions."""
+    """Folders that submissions must not read: they hold solutions.
+
+    Example:
+        >>> Path(closed(Path("course"))[0]).name
+        'course'
+    """
     project = Path(__file__).resolve().parents[2]
     inside = [project / name for name in ("course", "tests", "book")]
     folders = [course.resolve(), *(one for one in inside if one.is_dir())]
@@ -69,12 +79,20 @@ class Submission:
         nb: the submitted notebook; its outputs are filled in.
         keep_out: folders that its code may not open.
         limits: how long it may take.
+
+    Example:
+        >>> from nbformat import v4
+        >>> nb = v4.new_notebook(cells=[v4.new_code_cell("x = 1")])
+        >>> one = Submission(nb, keep_out=(), limits=Grade())
+        >>> len(one.cells), one.seconds, one.worker
+        (1, 90.0, None)
     """
 
     def __init__(
         self, nb: NotebookNode, keep_out: tuple[str, ...], limits: Grade
     ) -> None:
-        self.keep_out, self.limits, self.worker = keep_out, limits, None
+        self.keep_out, self.limits = keep_out, limits
+        self.worker: Any = None
         self.cells = [
             cell
             for cell in nb.cells

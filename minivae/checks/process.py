@@ -18,6 +18,7 @@ import tempfile
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -33,17 +34,31 @@ START = 180.0  # seconds for torch to load on a slow machine
 
 
 class GoneError(RuntimeError):
-    """The process ended, or was ended at its time limit."""
+    """The process ended, or was ended at its time limit.
+
+    Example:
+        >>> issubclass(GoneError, RuntimeError)
+        True
+    """
 
 
 class Server:
-    """Holds the student's objects and does what a check asks."""
+    """Holds the student's objects and does what a check asks.
+
+    Example:
+        >>> server = Server()
+        >>> server.names["double"] = lambda x: 2 * x
+        >>> server.answer({"op": "look", "name": "double"})["callable"]
+        True
+        >>> server.answer({"op": "look", "name": "triple"})
+        {'missing': True, 'printed': ''}
+    """
 
     def __init__(self) -> None:
-        self.names: dict[str, object] = {}
-        self.shell = None
+        self.names: dict[str, Any] = {}
+        self.shell: Any = None
 
-    def answer(self, request: dict) -> object:
+    def answer(self, request: dict) -> dict:
         """Whatever happens in there, an answer: a dict."""
         seed = request.get("seed", 0)
         random.seed(seed)
@@ -104,7 +119,7 @@ def _gradients(
     value: object, args: list, weights: Tensor | None
 ) -> list[Tensor | None] | None:
     """Of the (weighted) sum of the value, by each tensor that wants one."""
-    leaves = []
+    leaves: list[Tensor] = []
     for arg in args:
         if isinstance(arg, torch.nn.Module):
             leaves += arg.parameters()
@@ -161,6 +176,11 @@ class Here:
 
     Args:
         objects: name -> function or value.
+        seconds: without a meaning here.
+
+    Example:
+        >>> Here({"x": 3}).ask({"op": "look", "name": "x"})["value"]
+        3
     """
 
     def __init__(self, objects: dict[str, object], seconds: float = 0) -> None:
@@ -185,6 +205,15 @@ class Apart:
             for cells that come later.
         seconds: after the start; then the process is killed.
         keep_out: folders that the code may not open.
+
+    Raises:
+        GoneError: the objects cannot be copied, or it did not start.
+
+    Example:
+        >>> Apart({"rows": (n for n in range(3))})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        minivae.checks.process.GoneError: it uses something of the notebook ...
     """
 
     def __init__(
@@ -283,7 +312,7 @@ def _pickled(objects: dict[str, object]) -> bytes:
         ) from None
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> Any:
     """Processes that begin clean and, where that can be, at once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -317,7 +346,13 @@ def warm() -> None:
 
 
 def serve(connection, folder: str, keep_out: tuple[str, ...]) -> None:
-    """The life of a student's process."""
+    """The life of a student's process.
+
+    Args:
+        connection: to the process that asks.
+        folder: to work in.
+        keep_out: folders that the code may not open.
+    """
     with contextlib.suppress(AttributeError, OSError):
         os.setsid()  # so that what it starts ends with it
     os.chdir(folder)
@@ -336,8 +371,7 @@ def serve(connection, folder: str, keep_out: tuple[str, ...]) -> None:
             request = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        request = wire.unpack(request, trusted=True)
-        answer = server.answer(request)
+        answer = server.answer(wire.unpack(request, trusted=True))
         try:
             message = wire.pack(answer)
         except Exception as error:

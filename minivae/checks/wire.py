@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,30 +42,58 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Other:
-    """A value that does not travel, such as a function; how it looked."""
+    """A value that does not travel, such as a function; how it looked.
+
+    Attributes:
+        kind: name of its class.
+        text: how it looked, at most 80 characters.
+
+    Example:
+        >>> unpack(pack(range(3)))
+        Other(kind='range', text='range(0, 3)')
+    """
 
     kind: str
     text: str
 
 
 class WireError(ValueError):
-    """Bytes that are not a message."""
+    """Bytes that are not a message.
+
+    Example:
+        >>> unpack(b"{}")
+        Traceback (most recent call last):
+            ...
+        minivae.checks.wire.WireError: 'kind'
+    """
 
 
 def pack(value: object) -> bytes:
-    """The bytes of a value; what does not travel becomes an `Other`."""
+    """The bytes of a value; what does not travel becomes an `Other`.
+
+    Example:
+        >>> pack([1, 2.5, "a"])
+        b'[1, 2.5, "a"]'
+    """
     return json.dumps(_packed(value)).encode()
 
 
-def unpack(message: bytes, trusted: bool = False) -> object:
+def unpack(message: bytes, trusted: bool = False) -> Any:
     """The value of such bytes.
 
     Args:
         message: of `pack`.
         trusted: from the check itself, which may name functions of minivae.
 
+    Returns:
+        The value; a tensor on the CPU.
+
     Raises:
         WireError: anything else.
+
+    Example:
+        >>> unpack(pack({"z": torch.zeros(2)}))
+        {'z': tensor([0., 0.])}
     """
     try:
         return _unpacked(json.loads(message), trusted)
@@ -75,7 +104,14 @@ def unpack(message: bytes, trusted: bool = False) -> object:
 
 
 def digest(value: object) -> str:
-    """A fingerprint: the same value has the same, on both sides."""
+    """A fingerprint: the same value has the same, on both sides.
+
+    Example:
+        >>> digest(torch.zeros(2)) == digest(torch.zeros(2))
+        True
+        >>> digest(torch.zeros(2)) == digest(torch.zeros(2).double())
+        False
+    """
     return hashlib.sha256(pack(value)).hexdigest()
 
 
@@ -88,7 +124,7 @@ def _packed(value: object) -> object:
     return {"kind": kind, "of": content}
 
 
-def _described(value: object) -> tuple[str, object]:
+def _described(value: Any) -> tuple[str, object]:
     """Name and content of what JSON does not have."""
     name = type(value).__name__
     if isinstance(value, tuple):
@@ -107,9 +143,10 @@ def _described(value: object) -> tuple[str, object]:
             {field: getattr(value, field) for field in _fields(value)}
         )
     elif name in MODELS and type(value) is MODELS[name]:
-        options = value.options
+        options: Any = value.options
         if name == "Arc":
-            options = {"sigma": float(value.log_sigma.detach().exp())}
+            log_sigma: Any = value.log_sigma
+            options = {"sigma": float(log_sigma.detach().exp())}
         return name, _packed(
             [options, dict(value.state_dict()), value.training]
         )
@@ -161,7 +198,7 @@ def _tensor(content: list) -> Tensor:
     return tensor.requires_grad_(wanted) if wanted else tensor
 
 
-def _unpacked(packed: object, trusted: bool) -> object:
+def _unpacked(packed: object, trusted: bool) -> Any:
     if not isinstance(packed, dict):
         if isinstance(packed, list):
             return [_unpacked(one, trusted) for one in packed]

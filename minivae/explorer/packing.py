@@ -26,6 +26,12 @@ class Layer:
         weight: float16, or int8 values, (out, in).
         scale: one for each row, as float16, (out,).
         bias: (out,).
+
+    Example:
+        >>> weight = torch.tensor([[2, 4]], dtype=torch.int8)
+        >>> layer = Layer(weight, torch.tensor([0.5]), torch.tensor([1.0]))
+        >>> layer(torch.ones(1, 2).double())
+        tensor([[4.]], dtype=torch.float64)
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor) -> None:
@@ -60,6 +66,16 @@ def packed_layers(model: Autoencoder, inputs: Tensor, top: int) -> list[Layer]:
         inputs: what the decoder reads at some thousand codes, (N, L + C).
             The rounding is made for the region that they cover.
         top: the largest integer weight, at most 127.
+
+    Returns:
+        Its layers in order, the first of them with weights of 16 bits.
+
+    Example:
+        >>> model = Autoencoder(n_latent=2, hidden=(4,), n_pixels=3)
+        >>> z = torch.eye(2).repeat(9, 1)
+        >>> layers = packed_layers(model, z, top=127)
+        >>> [(layer.kind, tuple(layer.weight.shape)) for layer in layers]
+        [('<f2', (4, 2)), ('i1', (3, 4))]
     """
     decoder = copy.deepcopy(model.decoder).cpu().double()
     linear = [m for m in decoder if isinstance(m, nn.Linear)]
@@ -96,8 +112,18 @@ def pack(model: Autoencoder, inputs: Tensor) -> bytes:
         model: of any kind.
         inputs: as for `packed_layers`.
 
+    Returns:
+        At most 250,000 bytes.
+
     Raises:
         ValueError: it does not fit into 250 kB, or pixels would change.
+
+    Example:
+        >>> model = Autoencoder(n_latent=2, hidden=(4,), n_pixels=3)
+        >>> z = torch.eye(2).repeat(9, 1)
+        >>> data = pack(model, z)
+        >>> len(zlib.decompress(data))  # 7 scales, 7 biases, 4 x 2 and 3 x 4
+        70
     """
     for top in (63, 127):  # with few dimensions, 7 bits are often enough
         layers = packed_layers(model, inputs, top)
@@ -131,7 +157,7 @@ def _error(model: Autoencoder, layers: list[Layer], inputs: Tensor) -> float:
     for i, layer in enumerate(layers):
         h = layer(h.relu() if i else h)
     decoder = copy.deepcopy(model.decoder).cpu().double()
-    pair = h, decoder(inputs.double())
+    pair = [h, decoder(inputs.double())]
     if model.binary:
         pair = [p.sigmoid() for p in pair]
     a, b = (p.clamp(0, 1) for p in pair)

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -20,12 +21,21 @@ WITHHELD = "withheld"
 class Sliders(widgets.VBox):
     """Sliders for z, controls for what the model is told, and the picture.
 
+    Args:
+        model: of any kind.
+        limit: the sliders reach from -limit to limit.
+
     Attributes:
         z: the `FloatSlider` of each shown dimension.
         digit: the `ToggleButtons` for the label, or None.
         told: for several conditions, the control of each: `ToggleButtons`,
             or a `Checkbox` and a `FloatSlider`, which counts if it is ticked.
         picture: the `Image` that the decoder draws.
+
+    Example:
+        >>> widget = Sliders(Autoencoder(n_latent=3))
+        >>> widget.image().shape
+        (28, 28)
     """
 
     def __init__(self, model: Autoencoder, limit: float = 3.0) -> None:
@@ -34,7 +44,8 @@ class Sliders(widgets.VBox):
             _slider(f"z{i + 1}", limit)
             for i in range(min(model.n_latent, MOST))
         ]
-        self.digit, self.told = None, []
+        self.digit = None
+        self.told: list[tuple] = []
         if model.n_classes:
             self.digit = _buttons("digit", range(model.n_classes))
         for i, n in enumerate(model.conditions):
@@ -95,7 +106,7 @@ class Sliders(widgets.VBox):
         )
         self.picture.value = stream.getvalue()
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict:
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         # JupyterLab takes the widget, a page without a kernel the still
         bundle = super()._repr_mimebundle_(**kwargs)
         data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
@@ -143,5 +154,11 @@ def sliders(model: Autoencoder, limit: float = 3.0) -> Sliders:
 
     Returns:
         A widget: display it in JupyterLab.
+
+    Example:
+        >>> widget = sliders(Autoencoder(n_latent=3))
+        >>> widget.z[0].value = 1.5
+        >>> widget
+        Sliders(Autoencoder, 3 for z)
     """
     return Sliders(model, limit)

@@ -7,6 +7,7 @@ widget works in JupyterLab and on a page that no kernel serves.
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -36,6 +37,10 @@ class Explorer(anywidget.AnyWidget):
     Made by `explorer`. What follows is synchronised both ways, so Python
     can observe it and set it.
 
+    Args:
+        models: title -> model.
+        digits, judge: as for `explorer`.
+
     Attributes:
         z: the code: L numbers, or a list of them for several models. One
             list of L numbers sets all models.
@@ -45,19 +50,26 @@ class Explorer(anywidget.AnyWidget):
         background: of the map, "codes", "digits" or "judge".
         reading: for each model the digit that the judge reads now, and how
             sure it is; empty without a judge.
+
+    Example:
+        >>> from minivae.data import load_digits
+        >>> models = {"small": VAE(2, (8,)), "large": VAE(2, (16,))}
+        >>> widget = Explorer(models, load_digits("builtin", "test"), None)
+        >>> widget.z, widget.images().shape
+        ([[0.0, 0.0], [0.0, 0.0]], (2, 28, 28))
     """
 
     _esm = (FOLDER / "explorer.js").read_text(encoding="utf-8")
     _css = (FOLDER / "explorer.css").read_text(encoding="utf-8")
-    panels = traitlets.List().tag(sync=True)
+    panels: Any = traitlets.List().tag(sync=True)
     digits = traitlets.Dict().tag(sync=True)
     colours = traitlets.List(list(DIGIT_COLOURS)).tag(sync=True)
-    z = traitlets.List().tag(sync=True)
+    z: Any = traitlets.List().tag(sync=True)
     digit = traitlets.Int(0).tag(sync=True)
     picked = traitlets.Int(-1).tag(sync=True)
     target = traitlets.Int(-1).tag(sync=True)
     background = traitlets.Enum(BACKGROUNDS, "codes").tag(sync=True)
-    reading = traitlets.List().tag(sync=True)
+    reading: Any = traitlets.List().tag(sync=True)
 
     def __init__(
         self,
@@ -158,6 +170,7 @@ class Explorer(anywidget.AnyWidget):
         self.z = z[0] if len(z) == 1 else z
 
     def _read(self, change: object = None) -> None:
+        assert self.judge is not None
         chances = self.judge.read(torch.from_numpy(self.images()))
         sure, read = chances.max(1)
         self.reading = [[int(d), float(s)] for d, s in zip(read, sure)]
@@ -167,8 +180,8 @@ class Explorer(anywidget.AnyWidget):
         if content == "hello":
             self.send("hello")
 
-    def _repr_mimebundle_(self, **kwargs: object) -> tuple | dict:
-        bundle = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
         data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
         data |= {"image/png": self.still(), "text/plain": repr(self)}
         return (data, *rest) if rest else data
@@ -197,6 +210,13 @@ def explorer(
 
     Raises:
         TypeError, ValueError: a model cannot be shown this way.
+
+    Example:
+        >>> from minivae.data import load_digits
+        >>> widget = explorer(VAE(2, (8,)), load_digits("builtin", "test"))
+        >>> widget.z = [0.5, -1.0]
+        >>> widget, widget.images().shape
+        (Explorer(VAE), (1, 28, 28))
     """
     models = _named(models)
     validate.kind("digits", digits, Digits)
@@ -293,7 +313,7 @@ def _panel(
     }
     inputs = _inputs(model, low, high)
     panel["weights"] = pack(model, inputs)
-    if prior:
+    if isinstance(model, VAE):
         _, logvar = posteriors(model, picked)
         panel["sigma"] = _floats((0.5 * logvar).exp())
         nats = kl_per_dimension(model, shown)
@@ -310,8 +330,8 @@ def _panel(
 def _reach(z: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
     """Lowest and highest value of each slider, (L,) each."""
     if prior:  # the same for all dimensions, as the prior has no favourite
-        far = max(3.0, math.ceil(2 * z.abs().quantile(0.999).item()) / 2)
-        far = torch.full((z.shape[1],), min(far, 6.0))
+        most = max(3.0, math.ceil(2 * z.abs().quantile(0.999).item()) / 2)
+        far = torch.full((z.shape[1],), min(most, 6.0))
         return -far, far
     low, high = z.amin(0), z.amax(0)
     room = 0.05 * (high - low) + 1e-3
