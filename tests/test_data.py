@@ -662,3 +662,15 @@ def test_paper_stays_paper_and_full_ink_stays_ink():
         digits = Digits(images, torch.zeros(4000).long(), "made up", "test")
         ((x, _),) = batches(digits, 4000, shuffle=False)
         assert x.unique().tolist() == [value / 255]
+
+
+def test_batches_can_start_anywhere(small):
+    whole = list(batches(small, 64, 3, 2))
+    for start in range(5):
+        rest = list(batches(small, 64, 3, 2, start=start))
+        assert len(rest) == 4 - start
+        assert all(
+            torch.equal(a, b)
+            for one, two in zip(rest, whole[start:])
+            for a, b in zip(one, two)
+        )

@@ -381,18 +381,6 @@ def test_shares_of_a_batch_hold_each_digit_once(small):
     assert not torch.equal(a, b)
 
 
-def test_batches_can_start_anywhere(small):
-    whole = list(batches(small, 64, 3, 2))
-    for start in range(5):
-        rest = list(batches(small, 64, 3, 2, start=start))
-        assert len(rest) == 4 - start
-        assert all(
-            torch.equal(a, b)
-            for one, two in zip(rest, whole[start:])
-            for a, b in zip(one, two)
-        )
-
-
 def torchrun(n, *words, cwd=ROOT):
     return subprocess.run(
         [

@@ -233,6 +233,12 @@ def test_any_number_of_layers_can_be_packed(small, hidden):
     assert np.abs(drawn_from(panel, z) - exact).max() < 0.01
 
 
+def test_a_layer_begins_with_its_scales(small):
+    (panel,) = explorer(VAE(n_latent=2, hidden=()), small).panels
+    ones = np.ones(784, "<f2").tobytes()  # a single layer is not scaled
+    assert zlib.decompress(panel["weights"])[: len(ones)] == ones
+
+
 # --- the explorer ------------------------------------------------------------
 
 

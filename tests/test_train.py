@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import MethodType
+from types import MethodType, SimpleNamespace
 
 import pytest
 import torch
@@ -605,6 +605,30 @@ def test_what_is_lowered_is_the_mean_of_a_batch_also_of_a_short_one(
     assert [len(values) for values, _, _ in seen] == [64, 64, 64, 8]
     for values, _, loss in seen:
         close(loss, values.mean())
+
+
+class OneOfTwo(engine.Workers):
+    """A process whose twin is silent."""
+
+    def __init__(self, rank):
+        self.rank, self.n = rank, 2
+
+    def total(self, values):
+        return values.detach().cpu().double()
+
+
+def test_two_processes_lower_the_mean_of_the_whole_batch(monkeypatch, small):
+    seen, bar = spy_on_losses(monkeypatch), SimpleNamespace()
+    bar.update = bar.set_postfix = lambda what: None
+    for rank in (0, 1):
+        run = train.Run(build(), small, CONFIG)
+        run.workers = OneOfTwo(rank)
+        with engine.Stop() as stop:
+            run.one_epoch(bar, stop)
+    # the first step of each, when both have the same weights
+    (a, _, one), (b, _, other) = seen[0], seen[len(seen) // 2]
+    assert len(a) == len(b) == 32
+    close((one + other) / 2, torch.cat([a, b]).mean())
 
 
 def test_noise_is_new_at_every_step_and_in_every_process(monkeypatch, small):
