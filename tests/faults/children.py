@@ -64,7 +64,11 @@ def train(tell, path, fit=fit):
 
 
 def naive_fit(model, digits, config, path, progress):
-    """Take Ctrl+C wherever it comes, and save what there is."""
+    """Take Ctrl+C wherever it comes, and save what there is.
+
+    A step is counted before it is taken, so that most of the moments of a
+    run are wrong for an end: a control must not wait for a rare one.
+    """
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
     step, size = 0, config.batch_size
     if path.exists():
@@ -75,11 +79,11 @@ def naive_fit(model, digits, config, path, progress):
     try:
         while step < config.epochs * len(digits) // size:
             rows = (torch.arange(size) + size * step) % len(digits)
+            step += 1
             terms = model.terms(digits.x(rows), None, seeded("cpu", step))
             optimizer.zero_grad()
             terms["loss"].mean().backward()
             optimizer.step()
-            step += 1
     except KeyboardInterrupt:
         pass
     state = {"weights": model.state_dict(), "step": step}
