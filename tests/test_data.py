@@ -603,6 +603,20 @@ def test_a_server_that_drips_is_given_up(monkeypatch, tmp_path):
     assert next(clock) < 100  # seconds
 
 
+def test_an_endless_archive_is_not_read_to_its_end(monkeypatch, tmp_path):
+    class Endless(io.BytesIO):
+        n_read = 0
+
+        def read1(self, size):
+            Endless.n_read += size
+            assert Endless.n_read < 2 * data.LARGEST
+            return bytes(size)
+
+    monkeypatch.setattr("minivae.data._open", lambda *_, **__: Endless())
+    with pytest.raises(DatasetError, match="too long"):
+        load_digits("kmnist", root=tmp_path)
+
+
 def test_an_unusable_folder_is_an_error_that_names_the_variable(
     monkeypatch, tmp_path
 ):
