@@ -82,7 +82,8 @@ class Rows:
     """What training and evaluation need of data: rows x with conditions y.
 
     Its two kinds are `Digits`, images with labels, and `Table`, rows of any
-    numbers. Both are frozen dataclasses of tensors with N rows each.
+    numbers. Both are frozen dataclasses of tensors with N rows each, and
+    the first field is always there.
 
     Example:
         >>> rows = Table(torch.eye(3))
@@ -117,7 +118,8 @@ class Rows:
         return {k: v for k, v in found.items() if isinstance(v, Tensor)}
 
     def __len__(self) -> int:
-        return len(next(iter(self._tensors().values())))
+        first = next(iter(self.__dataclass_fields__))
+        return len(getattr(self, first))
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """The data in these rows (a slice, a mask or indices)."""
@@ -255,7 +257,7 @@ class Digits(Rows):
         validate.whole("seed", seed, 0, 0)
         draw = seeded("cpu", "binarized", self.source, self.split, seed)
         ink = _draw_ink(self.images.cpu(), draw)
-        return replace(self, images=(255 * ink).to(self.device))
+        return replace(self, images=ink.mul_(255).to(self.device, torch.uint8))
 
 
 @dataclass(frozen=True)
@@ -359,8 +361,9 @@ def _draw_ink(images: Tensor, generator: torch.Generator) -> Tensor:
     bits.random_(-(2**63), None, generator=generator)
     r = bits.view(torch.int16)[:n].view(images.shape)
     r.clamp_(max=2**15 - 2)  # so that 255 is always ink
-    # in place: a result of the same type is compared many at once
-    return (257 * images.to(torch.int16) - 2**15).gt_(r).to(torch.uint8)
+    # in place: no pass over new memory, and a result of the same type is
+    # compared many at once
+    return images.to(torch.int16).mul_(257).sub_(2**15).gt_(r)
 
 
 def _draw_ones(values: Tensor, generator: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import io
 import math
+import os
 import struct
 import urllib.error
 from dataclasses import replace
@@ -601,6 +602,32 @@ def test_a_server_that_drips_is_given_up(monkeypatch, tmp_path):
     with pytest.raises(DatasetError, match="slow"):
         load_digits("kmnist", root=tmp_path)
     assert next(clock) < 100  # seconds
+
+
+def test_what_cannot_be_put_in_place_leaves_no_part(monkeypatch, tmp_path):
+    def full(source, target):
+        assert Path(source).read_bytes() in FILES.values()
+        raise OSError("no room for a new name")
+
+    serve(monkeypatch, "KMNIST", [lambda archive: archive])
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(DatasetError, match="no room"):
+        load_digits("kmnist", root=tmp_path)
+    assert [f for f in tmp_path.rglob("*") if f.is_file()] == []
+
+
+def test_what_another_process_has_fetched_meanwhile_is_taken(
+    monkeypatch, tmp_path
+):
+    def late(archive):
+        name = asked[-1].split("/")[-1].removesuffix(".gz")
+        (tmp_path / "KMNIST/raw" / name).write_bytes(FILES[name])
+        return b"too late"
+
+    asked = serve(monkeypatch, "KMNIST", [late])
+    digits = load_digits("kmnist", root=tmp_path)
+    assert torch.equal(digits.images, SET.images)
+    assert len(asked) == len(FILES)
 
 
 def test_an_endless_archive_is_not_read_to_its_end(monkeypatch, tmp_path):
