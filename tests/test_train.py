@@ -131,19 +131,20 @@ def polynomial_decay(steps):
     return sum(s * w for s, w in zip(shares, steps)) / sum(shares)
 
 
-# of 64 batches, each; the last lies beyond step 500 and between two fifths
+# of 67 batches, so that the longer two end between two steps that count
 @pytest.mark.parametrize("epochs", [1, 8, 9])
 def test_fit_leaves_the_polynomial_decay_average(
     epochs, monkeypatch, small, tmp_path
 ):
     seen, model = spy_on_steps(monkeypatch), build()
-    path, size = tmp_path / "run.pt", math.ceil(len(small) / 64)
-    go(model, small, path, epochs=epochs, batch_size=size)
+    path = tmp_path / "run.pt"
+    go(model, small, path, epochs=epochs, batch_size=3)
     moving = checkpoint.load(path)["moving"]
     for i, (name, weight) in enumerate(model.named_parameters()):
         steps = [weights[i] for _, weights in seen]
         mean = polynomial_decay(steps[:500])
-        if len(steps) > 500:  # it stands for the first hundred fifths
+        assert len(steps) == 67 * epochs
+        if epochs > 1:  # it stands for the first hundred fifths
             mean = polynomial_decay([mean] * 100 + steps[504::5])
         torch.testing.assert_close(weight.double(), mean, rtol=1e-5, atol=1e-7)
         assert torch.equal(moving[name].double(), steps[-1])
