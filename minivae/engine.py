@@ -399,7 +399,19 @@ def processes() -> Iterator[Workers]:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         cuda = torch.cuda.is_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        store, rank, n = next(dist.rendezvous("env://"))
+        # torchrun starts all anew when one dies, but keeps the store, where
+        # they would look for the dead. Of several machines each counts its
+        # own starts, so there is no name that all of them know
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = dist.PrefixStore(f"start {start}", store)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo",
+            store=store,
+            rank=rank,
+            world_size=n,
+        )
         try:
             yield Workers()
         finally:

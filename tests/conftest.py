@@ -4,6 +4,7 @@ import hashlib
 import os
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +13,16 @@ import torch
 from browser import launched
 from torch import Tensor
 
-from minivae import CVAE, VAE, Autoencoder, Judge, TrainConfig, data, fit
+from minivae import (
+    CVAE,
+    VAE,
+    Autoencoder,
+    Judge,
+    TrainConfig,
+    data,
+    fit,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 if os.environ.get("MINIVAE_DATA"):
@@ -138,3 +148,15 @@ def close(a, b, rtol=1e-5):
     a = torch.as_tensor(a)
     b = torch.as_tensor(b, dtype=a.dtype)
     torch.testing.assert_close(a, b, rtol=rtol, atol=0.0)
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """A run that misses its end fails instead of going on for ever."""
+    epochs, one_epoch = count(), train.Run.one_epoch
+
+    def counted(run, bar, stop):
+        assert next(epochs) < 1000, "a run has no end"
+        return one_epoch(run, bar, stop)
+
+    monkeypatch.setattr(train.Run, "one_epoch", counted)

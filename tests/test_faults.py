@@ -38,6 +38,10 @@ def test_of_two_processes_one_may_be_killed():
     assert runs.one_of_a_pair() == (1, [])
 
 
+def test_processes_that_start_again_do_not_look_for_the_dead():
+    assert runs.started_again() == (2, [])
+
+
 def test_a_full_disk_leaves_the_old_file():
     assert runs.full_disks(12) == (12, [])
 

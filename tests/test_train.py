@@ -1,5 +1,6 @@
 """A run is a function of its options, however often it is stopped."""
 
+import inspect
 import math
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from minivae import (
 )
 from minivae.data import Table
 
+pytestmark = pytest.mark.usefixtures("ends")
 KINDS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 every = pytest.mark.parametrize("kind", KINDS)
 CONFIG = TrainConfig(epochs=4, batch_size=64, lr=0.002, warmup=5, device="cpu")
@@ -436,6 +438,29 @@ def test_fit_once_trains_once_for_each_setting(
         fit_once(*other)
         assert len(list(tmp_path.iterdir())) == 2 + i
     assert len(seen) == 4 + 2 + 6 * 4
+    # another version of the code trains anew
+    monkeypatch.setattr(inspect, "getsource", repr)
+    fit_once(model, small, config)
+    assert len(list(tmp_path.iterdir())) == 3 + i
+
+
+def test_fit_once_makes_a_damaged_file_again(monkeypatch, small, tmp_path):
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
+    config = replace(CONFIG, epochs=1)
+    model, again = build(), build()
+    fit_once(model, small, config)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    fit_once(again, small, config)
+    assert same(model.state_dict(), again.state_dict())
+    assert list(tmp_path.iterdir()) == [path]
+    assert checkpoint.load(path)["epoch"] == 1
+
+
+def test_a_run_may_go_on_where_another_device_is_asked_for(small, tmp_path):
+    path = tmp_path / "a.pt"
+    go(build(), small, path, epochs=1)
+    assert len(go(build(), small, path, epochs=2, device="auto").loss) == 2
 
 
 def test_the_bar_shows_the_terms(small, capsys):

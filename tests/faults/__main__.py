@@ -14,6 +14,7 @@ FAULTS = [
     ("kills of a run", "runs.kills", [68], "lost"),
     ("kills of the command line", "runs.commands", [ALL], "lost"),
     ("workers killed under torchrun", "runs.workers", [], "lost"),
+    ("processes started again", "runs.started_again", [], "lost"),
     ("interrupts of a run", "runs.interrupts", [70], "torn"),
     ("two interrupts in one step", "runs.second_interrupt", [], "torn"),
     ("signals to the command line", "runs.commands", [SOFT], "torn"),

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from minivae import VAE, Digits, History, TrainConfig, checkpoint, fit
 from minivae.__main__ import main
 from minivae.data import seeded
+from minivae.engine import processes
 
 RUN = TrainConfig(epochs=8, batch_size=32, lr=1e-3, device="cpu")
 HIDDEN = (8,) * 6  # many small weights, and so many moments to interrupt
@@ -114,6 +115,13 @@ def worker(environment, words, said):
     """The command line as one of several processes."""
     os.environ.update(environment)
     command(words, said)
+
+
+def meet(tell, environment):
+    """Join the other processes, and tell how many there are."""
+    os.environ.update(environment)
+    with processes() as workers:
+        tell.send(workers.total(torch.ones(())).item())
 
 
 def save_one(save, path):

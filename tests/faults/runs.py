@@ -14,12 +14,13 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from conftest import ROOT, digest, same
+from torch.distributed import TCPStore
 
 from faults import children
 from faults.children import AGES, RUN, numbered
@@ -372,6 +373,31 @@ def one_of_a_pair() -> Tried:
         if not same(checkpoint.load(path), checkpoint.load(other)):
             wrong.append("the end differs")
     return 1, wrong
+
+
+def started_again(machines=1) -> Tried:
+    """Start two processes twice with one store, as torchrun does."""
+    wrong = []
+    server = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    for start in ("0", "1"):
+        names = {
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(server.port),
+            "WORLD_SIZE": "2",
+            "GROUP_WORLD_SIZE": str(machines),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": start,
+        }
+        with ExitStack() as stack:
+            both = []
+            for rank in ("1", "0"):  # the late one is the one looked for
+                met = child(children.meet, names | {"RANK": rank})
+                both.append(stack.enter_context(met)[1])
+                time.sleep(0.5)
+            for heard in both:
+                if not heard.poll(AGES / 4) or last_word(heard) != 2:
+                    wrong.append(f"start {start}: they do not meet")
+    return 2, wrong
 
 
 # --- no room, no right -----------------------------------------------------
