@@ -138,8 +138,8 @@ def test_a_compiler_that_fails_is_done_without_and_said_once(
                 run.one_epoch(Bar(), stop)
         except RuntimeError:
             pytest.fail("what the compiler raised came through")
-    (line,) = said
-    assert "torch.compile does not work here" in line
+    assert len(said) == 1
+    assert "torch.compile does not work here" in said[0]
     reference = train.Run(plain, small, CONFIG)
     with engine.Stop() as stop:
         for _ in range(2):
