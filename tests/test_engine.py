@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,13 +292,10 @@ def test_signal_handlers_are_put_back(small):
 
 
 def test_training_works_outside_the_main_thread(small):
-    history = []
-    thread = threading.Thread(
-        target=lambda: history.append(go(build(), small, epochs=1))
-    )
-    thread.start()
-    thread.join()
-    assert [len(h.loss) for h in history] == [1]
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(go, build(), small, epochs=1)
+    assert run.exception() is None
+    assert len(run.result().loss) == 1
 
 
 # --- NaN on a GPU, memory
