@@ -310,7 +310,9 @@ def main() -> int:
         help=f"the rates of these alone, of {', '.join(LOOPS)}",
     )
     parser.add_argument(
-        "--recipe", default="--decay 1", help="options of minivae-short"
+        "--recipe",
+        default="--batch-size 128 --lr 0.005 --decay 0.7",
+        help="options of minivae-short",
     )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks" / "results.json"

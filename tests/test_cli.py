@@ -5,11 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT, close, digest, same
 
+import minivae.__main__ as command
 from minivae import (
     CVAE,
     checkpoint,
@@ -47,7 +51,10 @@ def runs(tmp_path_factory):
 
 def last_json(capsys):
     line = capsys.readouterr().out.splitlines()[-1]
-    return json.loads(line, parse_constant=pytest.fail)  # no NaN
+    try:
+        return json.loads(line, parse_constant=pytest.fail)  # no NaN
+    except json.JSONDecodeError:
+        pytest.fail(f"not JSON: {line}")
 
 
 def test_the_module_runs_as_a_command(tmp_path, capsys):
@@ -94,6 +101,20 @@ def test_training_ends_with_what_came_out(tmp_path, capsys):
     assert (options["seed"], options["beta"]) == (3, 2)
     assert (options["n_latent"], options["hidden"]) == (2, (16,))
     assert (state["config"]["seed"], state["config"]["epochs"]) == (3, 2)
+
+
+def test_a_beta_of_0_is_a_beta(tmp_path):
+    assert train(tmp_path / "a.pt", "vae", 1, "--beta", "0") == 0
+    assert load_model(tmp_path / "a.pt").options["beta"] == 0
+
+
+def test_of_several_processes_the_first_one_prints(monkeypatch, runs, capsys):
+    words = ["evaluate", "--checkpoint", str(runs / "ae.pt")]
+    for rank in range(2):
+        workers = partial(nullcontext, SimpleNamespace(rank=rank))
+        monkeypatch.setattr(command, "processes", workers)
+        assert main([*words, "--data", "builtin"]) == 0
+        assert bool(capsys.readouterr().out) == (rank == 0)
 
 
 @pytest.mark.parametrize("name", ["ae", "vae", "cvae"])
@@ -156,6 +177,7 @@ TRAIN = "train --model vae --data builtin --epochs 1 --device cpu"
 TRAIN += " --precision float32"
 BAD = [
     ("", "command"),
+    ("--hel", "command"),
     ("paint", "paint"),
     ("train", "--model"),
     ("train --model gan", "gan"),
@@ -183,6 +205,7 @@ BAD = [
     (f"{TRAIN} --checkpoint RUNS/vae.pt/a.pt", "vae.pt"),
     (f"{TRAIN} --checkpoint RUNS/vae.pt", "n_latent"),
     (f"{TRAIN} --model ae --beta 2", "--beta"),
+    (f"{TRAIN} --model ae --beta 0", "--beta"),
     ("evaluate", "--checkpoint"),
     ("evaluate --data builtin --checkpoint RUNS/no.pt", "no.pt"),
     ("evaluate --data builtin --checkpoint RUNS", "checkpoint"),
@@ -242,7 +265,7 @@ def test_a_signal_ends_with_its_status_and_a_checkpoint(
     path, update = tmp_path / "a.pt", Run.update
 
     def spy(run):
-        if run.step == 3:
+        if run.step == 14:  # in the second epoch
             os.kill(os.getpid(), number)
         update(run)
 
@@ -252,4 +275,4 @@ def test_a_signal_ends_with_its_status_and_a_checkpoint(
     except SystemExit as stopped:
         found = stopped.code
     assert found == status
-    assert checkpoint.load(path)["step"] == 4
+    assert checkpoint.load(path)["step"] == 15

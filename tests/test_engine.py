@@ -516,6 +516,11 @@ def test_adam_is_that_of_pytorch(fused):
             adam.step()
     for a, b in zip(mine, theirs):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+    # and a checkpoint names them as they are
+    names = {"mean": "exp_avg", "square": "exp_avg_sq", "steps": "step"}
+    for name, theirs_is in names.items():
+        kept = [known.state[w][theirs_is] for w in theirs[:2]]
+        torch.testing.assert_close(ours.state[name], kept)
 
 
 def test_training_does_not_load_the_compiler():
