@@ -289,6 +289,27 @@ def test_a_file_of_the_first_format_still_loads_and_goes_on(small, tmp_path):
     assert checkpoint.load(path)["format"] == checkpoint.FORMAT == 2
 
 
+def test_a_file_of_the_first_format_may_hold_a_model_alone(tmp_path):
+    path, model = tmp_path / "old.pt", VAE(2, (4,))
+    state = {
+        "model": checkpoint.describe(model),
+        "weights": model.state_dict(),
+    }
+    checkpoint.save(path, state | {"format": 1})
+    assert checkpoint.load(path)["format"] == 1
+    there = checkpoint.load_model(path).state_dict()
+    assert same(there, dict(model.state_dict()))
+
+
+def test_what_torch_cannot_write_is_named(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise RuntimeError("out of ink")
+
+    monkeypatch.setattr("torch.save", refuse)
+    with pytest.raises(CheckpointError, match=r"a\.pt.*\(out of ink\)"):
+        checkpoint.save(tmp_path / "a.pt", {"a": 1})
+
+
 def test_whatever_it_was_saved_on_a_file_is_read_onto_the_cpu(
     tmp_path, monkeypatch
 ):

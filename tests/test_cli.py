@@ -168,6 +168,8 @@ def test_sample_draws_all_digits_in_turn_as_a_picture(runs, tmp_path):
     one = sample_digits(load_model(runs / "cvae.pt"), 12, 1)
     assert np.allclose(y[[1, 11]], one[[1, 11]])
     assert not np.allclose(y[2], one[2])
+    assert main(["sample", "--n", "1", *at, str(tmp_path / "b.npy")]) == 0
+    assert np.load(tmp_path / "b.npy").shape == (1, 28, 28)
     assert main(["sample", *at, str(tmp_path / "a.png")]) == 0
     assert tmp_path.joinpath("a.png").read_bytes()[:4] == b"\x89PNG"
 

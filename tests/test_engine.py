@@ -556,6 +556,20 @@ def test_what_is_true_in_any_process_is_true_in_all():
     assert workers.any(False)
 
 
+@pytest.mark.parametrize("n, steps", [(1, [*range(1, 26)]), (2, [10, 20, 25])])
+def test_several_processes_agree_to_stop_every_ten_steps(n, steps, small):
+    config = TrainConfig(batch_size=8, device="cpu")  # 25 steps an epoch
+    run, stop = train.Run(build(), small, config), engine.Stop()
+    run.workers.n, run.workers.any = n, bool  # without a message
+    found = []
+    for run.step in range(1, 26):
+        assert not run.heard(stop)
+        stop.signal = signal.SIGTERM
+        found += [run.step] * run.heard(stop)
+        stop.signal = 0
+    assert found == steps
+
+
 def test_only_the_first_process_computes_what_all_need(monkeypatch):
     def send(values):
         values[0] = "from the first"

@@ -241,6 +241,7 @@ def test_diversity_is_half_the_mean_squared_distance():
     rows = images.flatten(1).double()
     squares = torch.cdist(rows, rows).square()
     close(diversity(images), squares.sum() / (12 * 11) / 2)
+    close(diversity(images[:2]), squares[0, 1] / 2)
     assert diversity(images[:1].expand(9, -1, -1)) == 0
     close(diversity(images / 2), diversity(images) / 4)
     with refused("images:"):
