@@ -301,8 +301,9 @@ def test_training_works_outside_the_main_thread(small):
 # --- NaN on a GPU, memory
 
 
+@pytest.mark.parametrize("first", [0, 2])
 def test_where_nobody_waits_for_the_loss_a_nan_still_changes_nothing(
-    monkeypatch, small
+    first, monkeypatch, small
 ):
     run = train.Run(build(), small, CONFIG)
     run.patient = True  # as on a GPU
@@ -310,16 +311,16 @@ def test_where_nobody_waits_for_the_loss_a_nan_still_changes_nothing(
 
     def spy(run, terms):
         loss = weighted(run, terms)
-        if run.step == 2:
+        if run.step == first:
             kept.extend(w.detach().clone() for w in run.weights)
             kept.extend(a.clone() for a in run.average)
-            return loss * float("nan")
-        return loss
+        return loss * float("nan") if run.step >= first else loss
 
     monkeypatch.setattr(train.Run, "weighted", spy)
-    with pytest.raises(ValueError, match="step 2 "), engine.Stop() as stop:
+    said = pytest.raises(ValueError, match=f"step {first} ")
+    with said, engine.Stop() as stop:
         run.one_epoch(Bar(), stop)
-    assert run.step == 4  # two more steps were made, without effect
+    assert run.step == 4  # the other steps were made, without effect
     now = [*run.weights, *run.average]
     assert all(torch.equal(a, b) for a, b in zip(kept, now))
 
