@@ -580,6 +580,23 @@ def test_only_the_first_process_computes_what_all_need(monkeypatch):
     assert found == "from the first"
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_error_of_the_first_process_is_raised_in_all(n, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        torch.distributed, "broadcast_object_list", sent.extend
+    )
+    workers = one_of_two(0)
+    workers.n, failed = n, CheckpointError("damaged")
+
+    def fail():
+        raise failed
+
+    with pytest.raises(CheckpointError, match="damaged"):
+        workers.from_first(fail)
+    assert sent == [failed] * (n - 1)
+
+
 def test_sums_over_processes_keep_small_differences():
     values = torch.tensor([1e8, 1.0], dtype=torch.float64)
     assert engine.Workers().total(values.sum()).item() == 100_000_001
