@@ -101,6 +101,12 @@ def test_a_wrong_batch_size_is_refused(size):
         next(batches(numbered(9), size))
 
 
+def test_a_single_digit_is_a_data_set(small):
+    assert small[:1].width == 784
+    ((x, y),) = batches(small[:1], 128)
+    assert (x.shape, y.shape) == ((1, 784), (1,))
+
+
 def filled(value, n=200):
     images = torch.full((n, 28, 28), value, dtype=torch.uint8)
     return Digits(images, torch.zeros(n).long(), "made up", "train")
