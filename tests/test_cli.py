@@ -261,13 +261,14 @@ def test_bad_options_end_with_status_2_and_one_clear_line(
 @pytest.mark.parametrize(
     "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
+@pytest.mark.parametrize("step", [3, 14])  # in the first epoch, the second
 def test_a_signal_ends_with_its_status_and_a_checkpoint(
-    number, status, monkeypatch, tmp_path
+    step, number, status, monkeypatch, tmp_path
 ):
     path, update = tmp_path / "a.pt", Run.update
 
     def spy(run):
-        if run.step == 14:  # in the second epoch
+        if run.step == step:
             os.kill(os.getpid(), number)
         update(run)
 
@@ -277,4 +278,4 @@ def test_a_signal_ends_with_its_status_and_a_checkpoint(
     except SystemExit as stopped:
         found = stopped.code
     assert found == status
-    assert checkpoint.load(path)["step"] == 15
+    assert checkpoint.load(path)["step"] == step + 1
