@@ -2,15 +2,20 @@
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
-UV := $(or $(shell command -v uv),.tools/bin/uv)
+UV := $(if $(shell command -v uv),uv,.tools/bin/uv)
+NEED_UV := $(filter .tools/bin/uv,$(UV))
 VENV = .venv
 SITE = .venv-site
 BENCH = .venv-bench
 PAGE = _build/html/index.html
 
-# a relative path would mean another folder inside each notebook
+# a relative path would mean another folder inside each notebook; make's own
+# functions for paths take one with a space for two
 ifdef MINIVAE_DATA
-export MINIVAE_DATA := $(abspath $(MINIVAE_DATA))
+ifeq ($(filter /%,$(firstword $(MINIVAE_DATA))),)
+override MINIVAE_DATA := $(CURDIR)/$(MINIVAE_DATA)
+endif
+export MINIVAE_DATA
 endif
 # uv does not read pip's settings
 ifdef PIP_INDEX_URL
@@ -18,6 +23,9 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export MPLBACKEND = agg
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
+
+EMPTY :=
+ADDRESS = file://$(subst $(EMPTY) $(EMPTY),%20,$(CURDIR))/$(PAGE)
 
 .DEFAULT_GOAL := help
 .PHONY: help book pdf serve test lint nbval faults mutants bench lab refresh \
@@ -30,7 +38,7 @@ help: ## list the commands
 book: $(SITE)/.ready ## build the pages from stored outputs
 	$(SITE)/bin/jupyter-book build -n -W --keep-going .
 	@echo
-	@echo "The book: file://$(CURDIR)/$(PAGE)"
+	@echo "The book: $(ADDRESS)"
 	@echo "Open this address in a browser, or run: make serve"
 
 pdf: book $(VENV)/.ready ## print the book into one file, with Chromium
@@ -38,7 +46,7 @@ pdf: book $(VENV)/.ready ## print the book into one file, with Chromium
 
 serve: ## show the built pages at http://localhost:8000
 	@test -f $(PAGE) || $(MAKE) book
-	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
 test: lint book $(VENV)/.ready ## lint, unit tests, page tests, all chapters
 	$(VENV)/bin/python -m pytest
@@ -79,7 +87,7 @@ format: $(VENV)/.ready ## format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-lock: $(UV) ## renew requirements.lock from pyproject.toml
+lock: $(NEED_UV) ## renew requirements.lock from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --all-extras --no-emit-index-url --no-header \
 	  --upgrade --output-file requirements.lock pyproject.toml
@@ -94,17 +102,17 @@ clean: ## remove what was built and installed
 
 # --- set-up, once; repeated only when the lock or the project changes -------
 
-$(VENV)/.ready: requirements.lock pyproject.toml | $(UV)
+$(VENV)/.ready: requirements.lock pyproject.toml | $(NEED_UV)
 	@echo "Setting up $(VENV): torch and all, about 5 GB, a minute or more"
-	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(VENV)
 	$(UV) pip install --quiet --python $(VENV) --require-hashes \
 	  -r requirements.lock
 	$(UV) pip install --quiet --python $(VENV) --no-deps -e .
 	@touch $@
 
-$(SITE)/.ready: requirements.lock pyproject.toml | $(UV)
+$(SITE)/.ready: requirements.lock pyproject.toml | $(NEED_UV)
 	@echo "Setting up $(SITE): the page builder, without torch"
-	$(UV) venv --quiet --clear --python $(PYTHON) $(SITE)
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(SITE)
 	$(SITE)/bin/python -c "import tomllib; print('\n'.join(tomllib.load( \
 	  open('pyproject.toml', 'rb'))['project']['optional-dependencies'][ \
 	  'site']))" > $(SITE)/site.in
@@ -113,9 +121,9 @@ $(SITE)/.ready: requirements.lock pyproject.toml | $(UV)
 	@touch $@
 
 $(BENCH)/.ready: requirements.lock benchmarks/requirements.txt \
-  pyproject.toml | $(UV)
+  pyproject.toml | $(NEED_UV)
 	@echo "Setting up $(BENCH): $(VENV) and what it is compared with"
-	$(UV) venv --quiet --clear --python $(PYTHON) $(BENCH)
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(BENCH)
 	$(UV) pip install --quiet --python $(BENCH) --require-hashes \
 	  -r requirements.lock
 	$(UV) pip install --quiet --python $(BENCH) --require-hashes --no-deps \
@@ -124,13 +132,13 @@ $(BENCH)/.ready: requirements.lock benchmarks/requirements.txt \
 	@touch $@
 
 .tools/bin/uv:
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	@"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; \
 	    exit 1; }
-	@{ $(PYTHON) -m venv .tools >/dev/null 2>&1 && \
+	@{ "$(PYTHON)" -m venv .tools >/dev/null 2>&1 && \
 	   .tools/bin/python -m pip install -q uv==$(UV_VERSION); } || \
 	 { rm -rf .tools; \
-	   $(PYTHON) -m pip install -q --target .tools uv==$(UV_VERSION); } || \
+	   "$(PYTHON)" -m pip install -q --target .tools uv==$(UV_VERSION); } || \
 	 { echo "Could not install uv: this Python needs its venv module or pip"; \
 	   echo "(on Debian and Ubuntu: python3-venv), or put uv on the PATH."; \
 	   exit 1; }

@@ -1,33 +1,40 @@
 """Autoencoders, VAEs and conditional VAEs: the package behind the book."""
 
-from minivae.checkpoint import CheckpointError, load_model
-from minivae.data import DatasetError, Digits, batches, load_digits
-from minivae.evaluate import Judge, codes, evaluate, log_likelihood
+from minivae.data import DatasetError, Images, Table, batches, load_digits
+from minivae.engine import checkpoint
+from minivae.engine.checkpoint import CheckpointError
+from minivae.evaluate import Classifier, codes, evaluate, log_likelihood
 from minivae.latent import (
-    draw,
     latent_grid,
+    pictures,
     quantile_grid,
     reconstruct,
     same_style,
-    sample_digits,
+    sample,
 )
 from minivae.models import CVAE, VAE, Autoencoder
-from minivae.train import History, TrainConfig, fit, fit_once
+from minivae.store import fit_once, load_model
+from minivae.train import History, TrainConfig, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+# names of release 0.1
+Digits, Judge, draw, sample_digits = Images, Classifier, pictures, sample
+
 __all__ = [
     "CVAE",
     "VAE",
     "Autoencoder",
     "CheckpointError",
+    "Classifier",
     "DatasetError",
-    "Digits",
     "History",
-    "Judge",
+    "Images",
+    "Table",
     "TrainConfig",
     "batches",
+    "checkpoint",
     "codes",
-    "draw",
     "evaluate",
     "fit",
     "fit_once",
@@ -35,8 +42,9 @@ __all__ = [
     "load_digits",
     "load_model",
     "log_likelihood",
+    "pictures",
     "quantile_grid",
     "reconstruct",
     "same_style",
-    "sample_digits",
+    "sample",
 ]

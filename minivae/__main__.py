@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -13,14 +14,49 @@ import numpy as np
 import torch
 
 from minivae import data, engine, validate
-from minivae.checkpoint import CheckpointError, load_model
-from minivae.engine import Workers, find_device, processes
+from minivae.engine import Processes, find_device, processes
+from minivae.engine.checkpoint import CheckpointError
 from minivae.evaluate import evaluate, log_likelihood
-from minivae.latent import sample_digits
-from minivae.models import CVAE, LIKELIHOODS, VAE, Autoencoder
+from minivae.latent import sample
+from minivae.likelihoods import LIKELIHOODS
+from minivae.models import CVAE, VAE, Autoencoder
+from minivae.networks import NETWORKS
+from minivae.priors import PRIORS
+from minivae.store import load_model
 from minivae.train import TrainConfig, fit
 
 MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
+OPTIONS = {  # of `TrainConfig`
+    "epochs": "passes over the data",
+    "batch_size": "rows in a batch; by the size of the data if not given",
+    "lr": "step size of Adam; by the batch size if not given",
+    "warmup": "steps until the step size is reached",
+    "decay": "share of the steps, the last, in which it falls to 0",
+    "kl_warmup": "steps until the KL has its full weight",
+    "seed": "selects initial weights, order and noise",
+    "device": "auto is CUDA, else MPS, else the CPU",
+    "precision": "of matrix products; auto is the fastest that is safe",
+    "compile": "torch.compile; auto is where the run is long enough",
+}
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Says defaults, where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _sigma(text: str) -> float | str:
+    try:
+        return text if text == "each" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number or each, got {text!r:.40}; give one such as "
+            "0.1"
+        ) from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,46 +78,62 @@ def parser() -> argparse.ArgumentParser:
             help=text,
             description=text,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Help,
         )
-        one.add_argument("--data", default="auto", choices=data.NAMES)
+        one.add_argument(
+            "--data",
+            default="auto",
+            choices=data.NAMES,
+            help="set of pictures; auto is MNIST if it can be had",
+        )
         one.add_argument(
             "--json", action="store_true", help="end with a line of JSON"
         )
         return one
 
     train = command("train", "Train a model and score it on the test set.")
-    train.add_argument("--model", required=True, choices=tuple(MODELS))
-    train.add_argument("--n-latent", type=int, default=20)
-    train.add_argument("--hidden", type=int, nargs="*", default=[256, 128])
-    train.add_argument("--likelihood", choices=LIKELIHOODS)
-    train.add_argument("--sigma", type=float, help="of a Gaussian pixel")
-    train.add_argument("--beta", type=float, help="weight of the KL")
+    add = train.add_argument
+    add("--model", required=True, choices=tuple(MODELS), help="kind of model")
+    add("--n-latent", type=int, default=20, help="numbers in a code")
+    layers = "linear layers, or convolutions"
+    add("--network", choices=tuple(NETWORKS), default="mlp", help=layers)
+    sizes = "sizes of the hidden layers; those usual for the network if not"
+    add("--hidden", type=int, nargs="*", help=f"{sizes} given")
+    shape = "of a row, such as 784; that of the data if not given"
+    add("--shape", type=int, nargs="+", help=shape)
+    kinds = tuple(LIKELIHOODS)
+    add("--likelihood", choices=kinds, help="of x, for vae and cvae")
+    each = "of a Gaussian: a number, or each to learn one for each pixel"
+    add("--sigma", type=_sigma, help=each)
+    add("--prior", choices=tuple(PRIORS), help="of z, for vae and cvae")
+    add("--beta", type=float, help="weight of the KL")
     words = {"precision": engine.PRECISIONS, "compile": engine.COMPILE}
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
         kind: dict[Any, Any] = {int | None: int, float | None: float}
-        train.add_argument(
+        add(
             flag,
             type=kind.get(option.type, option.type),
             default=option.default,
             choices=words.get(option.name),
+            help=OPTIONS[option.name],
         )
-    train.add_argument("--checkpoint", help="save here, and resume from here")
+    add("--checkpoint", help="save here, and resume from here")
 
     score = command("evaluate", "Score a trained model on the test set.")
-    score.add_argument("--checkpoint", required=True)
+    score.add_argument("--checkpoint", required=True, help="file to read")
     score.add_argument(
-        "--samples", type=int, default=100, help="for the log-likelihood"
+        "--samples", type=int, default=100, help="codes for the likelihood"
     )
-    score.add_argument("--device", default="auto")
+    score.add_argument("--device", default="auto", help=OPTIONS["device"])
 
-    sample = command("sample", "Draw new digits.")
-    sample.add_argument("--checkpoint", required=True)
-    sample.add_argument("--digit", type=int, help="0 to 9, for a cvae")
-    sample.add_argument("--n", type=int, default=100)
-    sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument("--out", required=True, help=".png or .npy")
+    draw = command("sample", "Draw new digits.")
+    add = draw.add_argument
+    add("--checkpoint", required=True, help="file to read")
+    add("--digit", type=int, help="0 to 9, for a cvae; all in turn if not")
+    add("--n", type=int, default=100, help="how many")
+    add("--seed", type=int, default=0, help="selects the codes")
+    add("--out", required=True, help="file to write, .png or .npy")
     return top
 
 
@@ -106,7 +158,7 @@ def run_train(args: argparse.Namespace) -> dict:
     """
     options = {
         name: value
-        for name in ("likelihood", "sigma", "beta")
+        for name in ("likelihood", "sigma", "prior", "beta")
         if (value := getattr(args, name)) is not None
     }
     if options and args.model == "ae":
@@ -122,25 +174,27 @@ def run_train(args: argparse.Namespace) -> dict:
     config = TrainConfig(
         **{f.name: getattr(args, f.name) for f in fields(TrainConfig)}
     )
+    digits = data.load_digits(args.data, "train")
     model = MODELS[args.model](
         n_latent=args.n_latent,
-        hidden=tuple(args.hidden),
+        hidden=args.hidden,
+        shape=digits.shape if args.shape is None else tuple(args.shape),
+        network=args.network,
         seed=config.seed,
         **options,
     )
-    workers = Workers()
-    digits = data.load_digits(args.data, "train")
     history = fit(model, digits, config, args.checkpoint)
     if history.stopped:
         raise KeyboardInterrupt
     test = data.load_digits(digits.source, "test")
+    model.to(find_device(config.device))
     return {
         "model": args.model,
         "data": digits.source,
         "epochs": len(history.loss),
         "loss": history.loss[-1],
         "digits_per_second": history.digits_per_second[-1],
-        "test": evaluate(model, test, workers=workers),
+        "test": evaluate(model, test, processes=Processes()),
         "checkpoint": args.checkpoint,
     }
 
@@ -167,6 +221,12 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     model = load_model(args.checkpoint, find_device(args.device))
     _refuse_conditions(model, "--checkpoint", "evaluate")
     test = data.load_digits(args.data, "test")
+    if math.prod(model.shape) != math.prod(test.shape):
+        raise ValueError(
+            f"--checkpoint: this model is for rows of {model.shape}, but "
+            f"pictures of {test.source} are {test.shape}; call "
+            "minivae.evaluate in Python with your data"
+        )
     scores: dict[str, float | None] = dict.fromkeys(
         ("elbo", "kl", "log_likelihood")
     )
@@ -178,8 +238,8 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     return scores | {"n": len(test), "data": test.source}
 
 
-def _refuse_conditions(model: Autoencoder, option: str, call: str) -> None:
-    if model.conditions:
+def _refuse_conditions(model: Any, option: str, call: str) -> None:
+    if getattr(model, "conditions", ()):
         raise ValueError(
             f"{option}: this model is told conditions {model.conditions}, "
             f"which the command line cannot give; call minivae.{call} in "
@@ -218,18 +278,27 @@ def run_sample(args: argparse.Namespace) -> dict:
         )
     validate.whole("--n", args.n, 1, 100)
     model: Any = load_model(args.checkpoint)
+    if out.suffix == ".png" and (
+        len(model.shape) != 3 or model.shape[0] not in (1, 3)
+    ):
+        raise ValueError(
+            f"--out: rows of {model.shape} are no grey or coloured pictures; "
+            "choose a name that ends in .npy"
+        )
     if args.digit is not None:
-        _refuse_conditions(model, "--digit", "sample_digits")
+        _refuse_conditions(model, "--digit", "sample")
     y = args.digit
     with validate.memory(f"--n: {args.n} digits", "draw fewer at a time"):
         if y is None and model.n_classes:  # all digits in turn
             y = torch.arange(args.n) % model.n_classes
-        images = sample_digits(model, args.n, y, args.seed).numpy()
+        images = sample(model, args.n, y, args.seed).numpy()
     if out.suffix == ".npy":
         np.save(out, images)
     else:
         from minivae.figures import image_grid
 
+        if images.ndim == 4:  # (N, 3, H, W)
+            images = np.moveaxis(images, 1, -1)
         image_grid(images).savefig(out, dpi=150)
     return {"n": args.n, "digit": args.digit, "out": str(out)}
 
@@ -252,7 +321,7 @@ def main(words: list[str] | None = None) -> int:
         "sample": run_sample,
     }
     try:
-        with processes() as workers:
+        with processes() as shared:
             result = commands[args.command](args)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -265,7 +334,7 @@ def main(words: list[str] | None = None) -> int:
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if workers.rank:
+    if shared.rank:
         return 0
     if args.json:
         print(json.dumps(result))

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from minivae.models import CVAE, VAE
-from minivae.objective import gaussian_kl, reparameterize
+from minivae.objective import gaussian_kl, normal_like, reparameterize
 
 
 class MeanOverPixels(VAE):
     """Averages the reconstruction over pixels and sums the KL.
 
     Example:
-        >>> model = MeanOverPixels(n_latent=2, n_pixels=4)
+        >>> model = MeanOverPixels(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the loss is reconstruction plus beta KL'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with the loss that the name says."""
-        terms = super().terms(x, y, generator)
-        loss = terms["reconstruction"] / self.n_pixels + terms["kl"]
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with the loss that the name says."""
+        terms = super().forward(x, y, noise)
+        loss = terms["reconstruction"] / self.n_values + terms["kl"]
         return terms | {"loss": loss}
 
 
@@ -37,15 +37,15 @@ class MissingHalf(VAE):
     """Forgets the factor of one half in the KL.
 
     Example:
-        >>> model = MissingHalf(n_latent=2, n_pixels=4)
+        >>> model = MissingHalf(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the KL is that of torch.distributions'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with twice the KL."""
-        terms = super().terms(x, y, generator)
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with twice the KL."""
+        terms = super().forward(x, y, noise)
         kl = 2 * terms["kl"]
         return terms | {"kl": kl, "loss": terms["reconstruction"] + kl}
 
@@ -54,15 +54,15 @@ class WrongSign(VAE):
     """Subtracts the KL from the loss instead of adding it.
 
     Example:
-        >>> model = WrongSign(n_latent=2, n_pixels=4)
+        >>> model = WrongSign(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the loss is reconstruction plus beta KL'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with a loss that rewards the KL."""
-        terms = super().terms(x, y, generator)
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with a loss that rewards the KL."""
+        terms = super().forward(x, y, noise)
         return terms | {"loss": terms["reconstruction"] - terms["kl"]}
 
 
@@ -70,16 +70,16 @@ class LogSigmaForLogVariance(VAE):
     """Takes exp(logvar) for sigma when it draws a code.
 
     Example:
-        >>> model = LogSigmaForLogVariance(n_latent=2, n_pixels=4)
+        >>> model = LogSigmaForLogVariance(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the reconstruction is that of a code drawn from q'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with codes drawn too wide or too narrow."""
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with codes drawn too wide or too narrow."""
         mu, logvar = self.encode(x, y)
-        z = reparameterize(mu, 2 * logvar, generator)
+        z = reparameterize(mu, 2 * logvar, noise)
         return _terms(self, x, z, gaussian_kl(mu, logvar))
 
 
@@ -87,14 +87,14 @@ class NoSampling(VAE):
     """Trains the decoder at z = mu instead of a drawn code.
 
     Example:
-        >>> model = NoSampling(n_latent=2, n_pixels=4)
+        >>> model = NoSampling(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the reconstruction is that of a code drawn from q'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, without noise."""
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, without noise."""
         mu, logvar = self.encode(x, y)
         return _terms(self, x, mu, gaussian_kl(mu, logvar))
 
@@ -103,17 +103,16 @@ class SharedNoise(VAE):
     """Draws one number of noise for all dimensions of a code.
 
     Example:
-        >>> model = SharedNoise(n_latent=2, n_pixels=4)
+        >>> model = SharedNoise(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the reconstruction is that of a code drawn from q'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with codes that leave mu along one line only."""
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with codes that leave mu along one line only."""
         mu, logvar = self.encode(x, y)
-        noise = torch.randn(len(mu), 1, generator=generator, device=mu.device)
-        z = mu + (logvar / 2).exp() * noise
+        z = mu + (logvar / 2).exp() * normal_like(mu[:, :1], noise)
         return _terms(self, x, z, gaussian_kl(mu, logvar))
 
 
@@ -121,16 +120,16 @@ class DetachedNoise(VAE):
     """Draws the code outside the graph, as a plain sampler would.
 
     Example:
-        >>> model = DetachedNoise(n_latent=2, n_pixels=4)
+        >>> model = DetachedNoise(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'pixels send a gradient to the encoder'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, but no gradient passes from pixels to encoder."""
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, but no gradient passes from pixels to encoder."""
         mu, logvar = self.encode(x, y)
-        z = reparameterize(mu, logvar, generator).detach()
+        z = reparameterize(mu, logvar, noise).detach()
         return _terms(self, x, z, gaussian_kl(mu, logvar))
 
 
@@ -138,7 +137,7 @@ class SigmoidTwice(VAE):
     """Ends the decoder with a sigmoid and calls the result logits.
 
     Example:
-        >>> model = SigmoidTwice(n_latent=2, n_pixels=4)
+        >>> model = SigmoidTwice(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the reconstruction is that of a code drawn from q'
@@ -153,13 +152,13 @@ class SigmoidForgotten(VAE):
     """Draws the logits as if they were pixels; the training is sound.
 
     Example:
-        >>> model = SigmoidForgotten(n_latent=2, n_pixels=4)
+        >>> model = SigmoidForgotten(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'a picture is the mean of p(x|z)'
     """
 
-    def draw(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decode_mean(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits cut off at 0 and 1."""
         return self.decode(z, y).clamp(0, 1)
 
@@ -168,15 +167,15 @@ class KLOverBatch(VAE):
     """Divides the KL by the size of the batch once more than it should.
 
     Example:
-        >>> model = KLOverBatch(n_latent=2, n_pixels=4)
+        >>> model = KLOverBatch(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> next(test for test in found if not found[test])
         'the loss is reconstruction plus beta KL'
     """
 
-    def terms(self, x, y=None, generator=None) -> dict[str, Tensor]:
-        """As `VAE.terms`, with hardly any KL in the loss."""
-        terms = super().terms(x, y, generator)
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with hardly any KL in the loss."""
+        terms = super().forward(x, y, noise)
         loss = terms["reconstruction"] + terms["kl"] / len(x)
         return terms | {"loss": loss}
 
@@ -207,7 +206,7 @@ class LabelToEncoderOnly(CVAE):
 
     Example:
         >>> model, z = LabelToEncoderOnly(n_latent=2), torch.zeros(2, 2)
-        >>> images = model.draw(z, torch.tensor([3, 5]))
+        >>> images = model.decode_mean(z, torch.tensor([3, 5]))
         >>> torch.equal(images[0], images[1])
         True
     """
@@ -252,14 +251,14 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
 
     Args:
         model: a VAE; a copy of it is looked at.
-        x: pixels, (B, D), at least two rows.
+        x: rows, (B, *shape), at least two.
         generator: source of the noise.
 
     Returns:
         Name of each test -> whether it passed.
 
     Example:
-        >>> model = VAE(n_latent=2, n_pixels=4)
+        >>> model = VAE(n_latent=2, shape=(4,))
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> all(found.values())
         True
@@ -267,11 +266,12 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
     state = generator.get_state()
     model, x = copy.deepcopy(model).double(), x.double()
     mu, logvar = model.encode(x)
-    first = model.terms(x, generator=generator)
+    first = model(x, noise=generator)
     generator.set_state(state)  # the same noise once more
     z = reparameterize(mu, logvar, generator)
     log_p = nn.functional.logsigmoid
-    logits = VAE.decode(model, z)
+    logits = VAE.decode(model, z).flatten(1)
+    x = x.flatten(1).to(logits)
     honest = -(x * log_p(logits) + (1 - x) * log_p(-logits)).sum(-1)
     q = torch.distributions.Normal(mu, (logvar / 2).exp())
     kl = torch.distributions.kl_divergence(
@@ -283,7 +283,7 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
         allow_unused=True,
         retain_graph=True,
     )
-    picture = model.draw(z)
+    picture = model.decode_mean(z).flatten(1)
 
     def close(a: Tensor, b: Tensor) -> bool:
         return torch.allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -309,6 +309,6 @@ def _zero_network(model: Any, x: Tensor, generator) -> bool:
     blank = type(model)(**model.options)
     for weight in blank.parameters():
         nn.init.zeros_(weight)
-    loss = blank.to(x).terms(x, generator=generator)["loss"]
+    loss = blank.to(x)(x, noise=generator)["loss"]
     expected = x.shape[-1] * math.log(2)
     return bool(((loss - expected).abs() < 1e-3 * expected).all())

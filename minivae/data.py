@@ -1,4 +1,4 @@
-"""Digits on disk -> tensors -> batches.
+"""Files or your own arrays -> tensors -> batches.
 
 A whole data set is one uint8 tensor. A batch is one gather from it, on the
 device where it lies: no loader, no workers.
@@ -16,17 +16,19 @@ import threading
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from minivae import validate
+from minivae.objective import binarize
 
 # sha256 of the four extracted MNIST files (LeCun et al. 1998)
 MNIST_SHA256 = {
@@ -81,7 +83,7 @@ class DatasetError(RuntimeError):
 class Rows:
     """What training and evaluation need of data: rows x with conditions y.
 
-    Its two kinds are `Digits`, images with labels, and `Table`, rows of any
+    Its two kinds are `Images`, pictures of bytes, and `Table`, rows of any
     numbers. Both are frozen dataclasses of tensors with N rows each, and
     the first field is always there.
 
@@ -96,8 +98,8 @@ class Rows:
     __dataclass_fields__: ClassVar[dict]
 
     @property
-    def width(self) -> int:
-        """D, numbers in a row of x."""
+    def shape(self) -> tuple[int, ...]:
+        """Of one row of x."""
         raise NotImplementedError
 
     @property
@@ -105,13 +107,29 @@ class Rows:
         """Labels (N,) or conditions (N, C), where there are any."""
         raise NotImplementedError
 
-    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        """These rows, float32 (B, D): as they are, or drawn as 0 or 1."""
+    def x(self, rows: Tensor | None = None) -> Tensor:
+        """These rows, or all, as float32 (B, *shape)."""
         raise NotImplementedError
 
-    def binarized(self, seed: int = TEST_SEED) -> Self:
-        """Each value drawn once as nothing or all, all with probability x."""
-        raise NotImplementedError
+    def prepared(
+        self, prepare: Callable[..., Tensor], seed: int = TEST_SEED
+    ) -> "Table":
+        """All rows, prepared once, as a likelihood wants them.
+
+        The noise is drawn on the CPU and is a function of source, split and
+        seed, so that all machines score the same.
+
+        Args:
+            prepare: of a likelihood: (x, generator) -> x.
+            seed: selects the noise.
+
+        Returns:
+            The rows as a table with the same conditions.
+        """
+        seed = validate.whole("seed", seed, 0, 0)
+        noise = seeded("cpu", "binarized", self.source, self.split, seed)
+        values = prepare(self.x().cpu(), noise).to(self.device)
+        return Table(values, self.y, self.source, self.split)
 
     def _tensors(self) -> dict[str, Tensor]:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -149,33 +167,56 @@ class Rows:
         return found.hexdigest()
 
 
-def _check_conditions(conditions: Tensor | None, n: int) -> None:
-    if conditions is None:
-        return
-    if not isinstance(conditions, Tensor):
+def _array(name: str, value: object, advice: str) -> Tensor:
+    """An array of NumPy or a tensor, as a tensor without a graph."""
+    if isinstance(value, np.ndarray):
+        try:  # torch wants it in one piece, and writable
+            whole = np.require(value, requirements=["C", "W"])
+            value = torch.from_numpy(whole)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name}: expected an array of numbers, got one of "
+                f"{value.dtype}; convert it with .astype, such as "
+                '.astype("float32")'
+            ) from error
+    if not isinstance(value, Tensor):
         raise TypeError(
-            "conditions: expected a torch tensor, got "
-            f"{type(conditions).__name__}; convert it with torch.tensor"
+            f"{name}: expected a tensor or an array, got "
+            f"{type(value).__name__}; {advice}"
         )
-    if (
-        conditions.dtype != torch.float32
-        or conditions.ndim != 2
-        or len(conditions) != n
-    ):
+    if value.requires_grad:
         raise ValueError(
-            f"conditions: expected float32 ({n}, C), a row for each of x and "
-            f"NaN where not known, got {conditions.dtype} "
-            f"{tuple(conditions.shape)}; stack the columns with torch.stack"
+            f"{name}: expected data, got a tensor that requires a gradient; "
+            "use .detach()"
         )
+    return value
+
+
+def _conditions(value: object, n: int) -> Tensor | None:
+    """Labels (N,) as int64, or conditions (N, C) as float32."""
+    if value is None:
+        return None
+    y = _array("conditions", value, "convert it with torch.tensor")
+    if y.shape == (n,) and y.dtype == torch.int64:
+        validate.from_zero("conditions", y)
+        return y
+    if y.ndim != 2 or len(y) != n or not y.is_floating_point():
+        raise ValueError(
+            f"conditions: expected labels as int64 ({n},), or float32 "
+            f"({n}, C), a row for each of x and NaN where not known, got "
+            f"{y.dtype} {tuple(y.shape)}; convert labels with .long(), or "
+            "stack columns with torch.stack"
+        )
+    return y.float()
 
 
 @dataclass(frozen=True)
-class Digits(Rows):
-    """Images with their labels.
+class Images(Rows):
+    """Pictures of bytes, grey or in up to three colours, and their labels.
 
     Attributes:
-        images: uint8, (N, 28, 28); 0 is paper, 255 is ink.
-        labels: int64, (N,), 0 to 9.
+        images: uint8, (N, H, W) or (N, C, H, W); 0 to 255, which is ink.
+        labels: int64, (N,), from 0 on; or None.
         source: where they come from, such as "mnist" or "builtin".
         split: "train" or "test".
         conditions: what a CVAE with several conditions is told, float32
@@ -187,66 +228,66 @@ class Digits(Rows):
 
     Example:
         >>> images = torch.zeros(2, 28, 28, dtype=torch.uint8)
-        >>> digits = Digits(images, torch.tensor([3, 5]), "blank", "train")
-        >>> digits[digits.labels == 5], digits.x(torch.tensor([0, 1])).shape
-        (Digits(blank, train, 1 images), torch.Size([2, 784]))
+        >>> digits = Images(images, torch.tensor([3, 5]), "blank", "train")
+        >>> digits[digits.labels == 5], digits.x().shape
+        (Images(blank, train, 1 images), torch.Size([2, 1, 28, 28]))
     """
 
     images: Tensor
-    labels: Tensor
-    source: str
-    split: str
+    labels: Tensor = None  # type: ignore[assignment]
+    source: str = "images"
+    split: str = "train"
     conditions: Tensor | None = None
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        for name, value in (("images", images), ("labels", labels)):
-            if not isinstance(value, Tensor):
-                raise TypeError(
-                    f"{name}: expected a torch tensor, got "
-                    f"{type(value).__name__}; convert it with torch.tensor"
-                )
+        images = _array("images", self.images, "stack them with torch.stack")
         if (
             images.dtype != torch.uint8
-            or images.ndim != 3
+            or images.ndim not in (3, 4)
             or 0 in images.shape
+            or (images.ndim == 4 and images.shape[1] > 3)
         ):
             raise ValueError(
-                "images: expected at least one image as uint8 (N, 28, 28) in "
-                f"0 to 255, got {images.dtype} {tuple(images.shape)}; scale "
-                "and convert with (255 * x).round().to(torch.uint8)"
+                "images: expected at least one picture as uint8 (N, H, W) or "
+                f"(N, C, H, W) of one to three channels, got {images.dtype} "
+                f"{tuple(images.shape)}; convert values in [0, 1] with (255 "
+                "* x).round().to(torch.uint8), and use Table for others"
             )
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(
-                f"labels: expected int64 ({len(images)},), one for each "
-                f"image, got {labels.dtype} {tuple(labels.shape)}; "
-                "convert with .long() and give one label an image"
-            )
-        low, high = labels.min().item(), labels.max().item()
-        if low < 0 or high > 9:
-            raise ValueError(
-                f"labels: expected 0 to 9, got {low} to {high}; remove or "
-                "renumber the others"
-            )
-        _check_conditions(self.conditions, len(images))
+        object.__setattr__(self, "images", images)
+        if self.labels is not None:
+            advice = "convert them with torch.tensor"
+            labels = _array("labels", self.labels, advice)
+            if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"labels: expected int64 ({len(images)},), one for each "
+                    f"image, got {labels.dtype} {tuple(labels.shape)}; "
+                    "convert with .long() and give one label an image"
+                )
+            validate.from_zero("labels", labels)
+            object.__setattr__(self, "labels", labels)
+        told = _conditions(self.conditions, len(images))
+        object.__setattr__(self, "conditions", told)
 
     def __repr__(self) -> str:
-        return f"Digits({self.source}, {self.split}, {len(self):,} images)"
+        return f"Images({self.source}, {self.split}, {len(self):,} images)"
 
     @property
-    def width(self) -> int:
-        """D, numbers in a row of x."""
-        return self.images[0].numel()
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W), with one channel for grey pictures."""
+        size = tuple(self.images.shape[1:])
+        return size if len(size) == 3 else (1, *size)
 
     @property
-    def y(self) -> Tensor:
+    def y(self) -> Tensor | None:
         """The conditions (N, C) if there are any, else the labels (N,)."""
         return self.labels if self.conditions is None else self.conditions
 
-    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        """Pixels of these images, float32 (B, D): grey, or drawn as 0 or 1."""
-        x = self.images.flatten(1).index_select(0, rows)
-        return x.float() / 255 if draw is None else _draw_ink(x, draw).float()
+    def x(self, rows: Tensor | None = None) -> Tensor:
+        """These pictures, or all, float32 in [0, 1], (B, C, H, W)."""
+        x = self.images
+        if rows is not None:
+            x = x.index_select(0, rows)
+        return x.float().div_(255).view(-1, *self.shape)
 
     def binarized(self, seed: int = TEST_SEED) -> Self:
         """Each pixel drawn once as 0 or 255, ink with probability x.
@@ -254,19 +295,19 @@ class Digits(Rows):
         Salakhutdinov & Murray 2008. The draw is made on the CPU, so that
         all machines evaluate on the same binary images.
         """
-        validate.whole("seed", seed, 0, 0)
+        seed = validate.whole("seed", seed, 0, 0)
         draw = seeded("cpu", "binarized", self.source, self.split, seed)
-        ink = _draw_ink(self.images.cpu(), draw)
-        return replace(self, images=ink.mul_(255).to(self.device, torch.uint8))
+        ink = binarize(self.images.cpu(), draw)
+        return replace(self, images=ink.mul_(255).to(self.device))
 
 
 @dataclass(frozen=True)
 class Table(Rows):
-    """Rows of any numbers: measurements, sounds, points, colour pictures.
+    """Rows of any numbers: measurements, sounds, points, real pictures.
 
     Attributes:
-        values: float32, (N, D). For a Bernoulli likelihood they must lie in
-            [0, 1] and are the probabilities of a 1, as grey pixels are.
+        values: float32, (N, *shape), such as (N, D). For a likelihood of
+            values from 0 to 1 they must lie there.
         conditions: what a CVAE is told, float32 (N, C), NaN where not known;
             or labels, int64 (N,); or None.
         source: a name for the data.
@@ -287,48 +328,45 @@ class Table(Rows):
     split: str = "train"
 
     def __post_init__(self) -> None:
-        shape = tuple(getattr(self.values, "shape", (0,)))
-        validate.rows("values", self.values, shape[-1] if shape else 0)
-        if len(shape) != 2 or 0 in shape:
+        advice = "convert it with torch.tensor"
+        values = _array("values", self.values, advice)
+        if (
+            not values.is_floating_point()
+            or values.ndim < 2
+            or 0 in values.shape
+        ):
             raise ValueError(
-                f"values: expected at least one row as float32 (N, D), got "
-                f"{shape}; use flatten(1) on images"
+                "values: expected at least one row as float32 (N, D) or (N, "
+                f"*shape), got {values.dtype} {tuple(values.shape)}; convert "
+                "with .float(), and use Images for pictures of bytes"
             )
-        y, n = self.conditions, shape[0]
-        if not (isinstance(y, Tensor) and y.shape == (n,)):
-            _check_conditions(y, n)
-        elif y.dtype != torch.int64:
-            raise ValueError(
-                f"conditions: expected labels as int64 ({n},), got {y.dtype}; "
-                "convert with .long(), or give real numbers as (N, 1)"
-            )
+        validate.finite("values", values)
+        object.__setattr__(self, "values", values.float())
+        told = _conditions(self.conditions, len(values))
+        object.__setattr__(self, "conditions", told)
 
     def __repr__(self) -> str:
         size = " x ".join(f"{n:,}" for n in self.values.shape)
         return f"Table({self.source}, {self.split}, {size})"
 
     @property
-    def width(self) -> int:
-        """D, numbers in a row of x."""
-        return self.values.shape[1]
+    def shape(self) -> tuple[int, ...]:
+        """Of one row: (D,), or more dimensions."""
+        return tuple(self.values.shape[1:])
 
     @property
     def y(self) -> Tensor | None:
         """The conditions."""
         return self.conditions
 
-    def x(self, rows: Tensor, draw: torch.Generator | None = None) -> Tensor:
-        """These rows, float32 (B, D): as they are, or drawn as 0 or 1."""
-        x = self.values[rows]
-        return x if draw is None else _draw_ones(x, draw)
+    def x(self, rows: Tensor | None = None) -> Tensor:
+        """These rows, or all, float32 (B, *shape)."""
+        return self.values if rows is None else self.values[rows]
 
     def binarized(self, seed: int = TEST_SEED) -> Self:
         """Each value drawn once as 0 or 1, 1 with probability x."""
-        validate.whole("seed", seed, 0, 0)
-        validate.rows("values", self.values, self.width, unit=True)
-        draw = seeded("cpu", "binarized", self.source, self.split, seed)
-        values = _draw_ones(self.values.cpu(), draw)
-        return replace(self, values=values.to(self.device))
+        validate.finite("values", self.values, (0, 1))
+        return replace(self, values=self.prepared(binarize, seed).values)
 
 
 def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
@@ -348,65 +386,47 @@ def seeded(device: torch.device | str, *key: str | int) -> torch.Generator:
         >>> a.initial_seed() == c.initial_seed()
         False
     """
+    # a number of NumPy is the same number
+    key = tuple(k.item() if hasattr(k, "item") else k for k in key)
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     seed = int.from_bytes(digest, "big") >> 1  # 63 bits: a signed int64
     return torch.Generator(device).manual_seed(seed)
 
 
-def _draw_ink(images: Tensor, generator: torch.Generator) -> Tensor:
-    # 16 random bits a pixel, four pixels from one draw of 64. Ink where
-    # r < 257 X: with probability X / 255 to within 1 / 65,536
-    n = images.numel()
-    bits = torch.empty(-(-n // 4), dtype=torch.int64, device=images.device)
-    bits.random_(-(2**63), None, generator=generator)
-    r = bits.view(torch.int16)[:n].view(images.shape)
-    r.clamp_(max=2**15 - 2)  # so that 255 is always ink
-    # in place: no pass over new memory, and a result of the same type is
-    # compared many at once
-    return images.to(torch.int16).mul_(257).sub_(2**15).gt_(r)
-
-
-def _draw_ones(values: Tensor, generator: torch.Generator) -> Tensor:
-    chance = torch.rand(
-        values.shape, device=values.device, generator=generator
-    )
-    return (chance < values).float()
-
-
 def batches(
-    digits: Rows,
+    data: Rows,
     size: int,
     seed: int = 0,
     epoch: int = 0,
     device: torch.device | str = "cpu",
-    binarize: bool = True,
+    prepare: Callable[..., Tensor] | None = None,
     shuffle: bool = True,
-    withhold: float = 0.0,
+    condition_dropout: float = 0.0,
     start: int = 0,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Go once through the digits; the last batch may be smaller.
+    """Go once through the data; the last batch may be smaller.
 
-    Order, pixels and what is withheld are functions of (seed, epoch) and
+    Order, noise and what is withheld are functions of (seed, epoch) and
     nothing else.
 
     Args:
-        digits: the data; moved to the device if it is not there yet.
-        size: digits in a batch, at least 1.
-        seed, epoch: select order, binarisation and what is withheld.
+        data: `Images` or `Table`; moved to the device if not there yet.
+        size: rows in a batch, at least 1.
+        seed, epoch: select order, noise and what is withheld.
         device: where the batches are made.
-        binarize: draw each pixel as 0 or 1, ink with probability x, anew
-            in each epoch; otherwise grey pixels.
-        shuffle: False keeps the order of the digits.
-        withhold: probability, in [0, 1], that a condition of a digit is
-            replaced by NaN, anew in each epoch, each one on its own.
+        prepare: of a likelihood, (x, generator) -> x, such as to draw pixels
+            as 0 or 1 anew in each epoch; None leaves x as it is.
+        shuffle: False keeps the order of the data.
+        condition_dropout: probability that a condition is replaced by NaN,
+            anew in each epoch, each one on its own.
         start: number of the first batch; those before it are left out.
-        share: (i, n): of each batch only every n-th row, from row i on,
-            for one of n processes.
+        rank, world_size: of each batch only every world_size-th row, from
+            row `rank` on, for one of several processes.
 
     Yields:
-        x: float32 (B, 784), in {0, 1} or [0, 1]; y: int64 (B,), or float32
-        (B, C) where the data have several conditions.
+        x: float32 (B, *shape); y: int64 (B,), or float32 (B, C), or None.
 
     Raises:
         TypeError, ValueError: an option is out of range, or the data are not
@@ -417,47 +437,83 @@ def batches(
         >>> [tuple(x.shape) for x, y in batches(data, size=2)]
         [(2, 3), (2, 3), (1, 3)]
     """
-    validate.kind("digits", digits, Digits, Table)
-    validate.whole("size", size, 1, 128)
-    validate.whole("seed", seed, 0, 0)
-    validate.whole("epoch", epoch, 0, 0)
-    digits = digits.to(validate.device(device))
-    y = digits.y
-    if binarize and isinstance(digits, Table):
-        validate.rows("values", digits.values, digits.width, unit=True)
-    _check_withhold(withhold, y)
-    order = torch.arange(len(digits))
+    check_rows("data", data)
+    size = validate.whole("size", size, 1, 128)
+    seed = validate.whole("seed", seed, 0, 0)
+    epoch = validate.whole("epoch", epoch, 0, 0)
+    start = validate.whole("start", start, 0, 0)
+    world_size = validate.whole("world_size", world_size, 1, 1)
+    rank = validate.whole("rank", rank, 0, 0)
+    if rank >= world_size:
+        raise ValueError(
+            f"rank: expected a number below world_size, {world_size}, got "
+            f"{rank}; give one from 0 on"
+        )
+    validate.function("prepare", prepare, "Bernoulli().prepare")
+    data = data.to(validate.device(device))
+    y = data.y
+    dropout = _check_dropout(condition_dropout, y)
+    order = torch.arange(len(data))
     if shuffle:
         order = torch.randperm(
-            len(digits), generator=seeded("cpu", "order", seed, epoch)
+            len(data), generator=seeded("cpu", "order", seed, epoch)
         )
     whole = order.to(device).split(size)
-    first, n = share
+    part = (rank, world_size) if world_size > 1 else ()
     for i, rows in enumerate(whole[start:], start):
-        key = (seed, epoch, i, *(share if n > 1 else ()))
-        rows = rows[first::n]
-        draw = seeded(device, "pixels", *key) if binarize else None
+        key = (seed, epoch, i, *part)
+        rows = rows[rank::world_size]
+        x = data.x(rows)
+        if prepare is not None:
+            x = prepare(x, seeded(device, "pixels", *key))
         told = None if y is None else y[rows]
-        if withhold and told is not None:
+        if dropout and told is not None:
             hide = seeded(device, "withhold", *key)
             chance = torch.rand(told.shape, device=device, generator=hide)
-            told = told.masked_fill(chance < withhold, torch.nan)
-        yield digits.x(rows, draw), told
+            told = told.masked_fill(chance < dropout, torch.nan)
+        yield x, told
 
 
-def _check_withhold(share: float, y: Tensor | None) -> None:
-    validate.share("withhold", share)
-    if share and (y is None or not y.is_floating_point()):
-        raise ValueError(
-            f"withhold: expected data with conditions, float32 (N, C), got "
-            f"{'none' if y is None else y.dtype}; set their conditions, or "
-            "leave it out"
+def check_rows(name: str, data: object) -> None:
+    """Refuse data that are neither `Images` nor a `Table`.
+
+    Args:
+        name: of the argument, for the message.
+        data: to look at.
+
+    Raises:
+        TypeError: it is something else.
+
+    Example:
+        >>> check_rows("data", torch.zeros(3, 2))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        TypeError: data: expected Images or Table, got Tensor; wrap it: ...
+    """
+    if not isinstance(data, Rows):
+        advice = "wrap it: Images(x) for pictures as uint8, Table(x) for rows"
+        if hasattr(data, "dataset"):
+            advice = "give its tensors, as Images(x, y) or Table(x, y)"
+        raise TypeError(
+            f"{name}: expected Images or Table, got {type(data).__name__}; "
+            f"{advice} of other numbers"
         )
+
+
+def _check_dropout(dropout: float, y: Tensor | None) -> float:
+    dropout = validate.probability("condition_dropout", dropout)
+    if dropout and (y is None or not y.is_floating_point()):
+        raise ValueError(
+            "condition_dropout: expected data with conditions, float32 "
+            f"(N, C), got {'none' if y is None else y.dtype}; set their "
+            "conditions, or leave it out"
+        )
+    return dropout
 
 
 def load_digits(
     name: str = "auto", split: str = "train", root: str | Path | None = None
-) -> Digits:
+) -> Images:
     """Load a data set, and fetch it first if it is not there.
 
     Args:
@@ -471,7 +527,7 @@ def load_digits(
             user's cache folder.
 
     Returns:
-        Images (N, 28, 28) with labels (N,), as `Digits`.
+        Images (N, 28, 28) with labels (N,), as `Images`.
 
     Raises:
         ValueError: unknown name or split.
@@ -479,7 +535,7 @@ def load_digits(
 
     Example:
         >>> load_digits("builtin", "test")
-        Digits(builtin, test, 359 images)
+        Images(builtin, test, 359 images)
     """
     if name == "auto":
         name = os.environ.get("MINIVAE_DIGITS") or "auto"
@@ -526,7 +582,7 @@ def cache_folder() -> Path:
 
 def _torchvision(
     name: str, split: str, root: str | Path | None, seconds: float
-) -> Digits:
+) -> Images:
     class_name, mirrors = TORCHVISION[name]
     folder = _root(root) / class_name / "raw"
     prefix = "train" if split == "train" else "t10k"
@@ -536,6 +592,9 @@ def _torchvision(
     for kind in ("images-idx3", "labels-idx1"):
         file = folder / f"{prefix}-{kind}-ubyte"
         if wrong := _fault(name, file):
+            if content := _elsewhere(name, _root(root), class_name, file.name):
+                parts.append(content)
+                continue
             # here, since to load torchvision takes a second
             from torchvision import datasets
 
@@ -549,20 +608,59 @@ def _torchvision(
                     "there, or set MINIVAE_DATA to the folder that has "
                     f"{class_name}/raw in it"
                 )
-        parts.append(file)
+        try:
+            parts.append(file.read_bytes())
+        except OSError as error:
+            raise DatasetError(_unreadable(folder, prefix, name, error)) from (
+                error
+            )
     try:
         images, labels = map(_read_idx, parts)
-        return Digits(images, labels.long(), name, split)
-    except (OSError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{folder}: {prefix}-* is unreadable as {name} ({error!s:.150}); "
-            "delete these files and run again to fetch them anew"
-        ) from error
+        if (labels > 9).any():  # all these sets have ten classes
+            raise ValueError(f"a label of {labels.max()}")
+        return Images(images, labels.long(), name, split)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(_unreadable(folder, prefix, name, error)) from error
 
 
-def _read_idx(file: Path) -> Tensor:
+def _unreadable(folder: Path, prefix: str, name: str, error: Exception) -> str:
+    return (
+        f"{folder}: {prefix}-* is unreadable as {name} ({error!s:.150}); "
+        "delete these files and run again to fetch them anew"
+    )
+
+
+def _elsewhere(
+    name: str, root: Path, class_name: str, file: str
+) -> bytes | None:
+    """The content of a file under the other names and places it comes in.
+
+    As an archive, with a dot for the first hyphen of its ending, and in the
+    folder itself instead of one for each set.
+    """
+    dotted = file.replace("-idx", ".idx")
+    for folder in (root / class_name / "raw", root / class_name, root):
+        for known in (file, dotted, f"{file}.gz", f"{dotted}.gz"):
+            try:
+                content = (folder / known).read_bytes()
+                if known.endswith(".gz"):
+                    content = gzip.decompress(content)
+            except (OSError, EOFError, zlib.error):
+                continue
+            # one folder says nothing of the set: only what is known for sure
+            found = hashlib.sha256(content).hexdigest()
+            if (
+                found == MNIST_SHA256[file]
+                if name == "mnist"
+                else (folder != root)
+            ):
+                return content
+    return None
+
+
+def _read_idx(file: bytes) -> Tensor:
     """The array in an IDX file of bytes (LeCun et al. 1998), uint8."""
-    content = bytearray(file.read_bytes())
+    content = bytearray(file)
     if content[:3] != b"\x00\x00\x08" or len(content) < 4:
         raise ValueError("it is not an IDX file of bytes")
     start = 4 + 4 * content[3]  # its number of dimensions
@@ -673,7 +771,7 @@ def _open(url: str, timeout: float):
     return opener.open(url, timeout=timeout)
 
 
-def _builtin(split: str) -> Digits:
+def _builtin(split: str) -> Images:
     """Scikit-learn's 8x8 digits, drawn as MNIST draws its own.
 
     LeCun et al. 1998: 20x20 pixels, centred by mass in 28x28.
@@ -697,7 +795,7 @@ def _builtin(split: str) -> Digits:
     centred = torch.stack(
         [w[t : t + 28, f : f + 28] for w, t, f in zip(wide, top, left)]
     )
-    return Digits(
+    return Images(
         (255 * centred).round().to(torch.uint8),
         torch.from_numpy(small.target)[rows].long(),
         "builtin",

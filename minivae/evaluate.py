@@ -6,90 +6,131 @@ the same on every machine.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from minivae import validate
-from minivae.data import Digits, Rows, Table, batches, seeded
-from minivae.engine import Workers
-from minivae.models import VAE, Autoencoder
+from minivae.data import Images, Rows, batches, check_rows, seeded
+from minivae.engine import Processes
+from minivae.engine.run import check_model, checked
+from minivae.models import VAE, Autoencoder, at_rest
 from minivae.objective import (
     gaussian_kl,
     gaussian_log_density,
     importance_bound,
     reparameterize,
 )
+from minivae.priors import StandardNormal
 
 
-@torch.no_grad()
+def prepared(model: nn.Module, data: Rows) -> Rows:
+    """Data as the likelihood of a model scores them, the same everywhere.
+
+    Args:
+        model: of any kind; only a VAE has a likelihood.
+        data: to score.
+
+    Returns:
+        The data, such as with each pixel drawn once as 0 or 1.
+
+    Raises:
+        TypeError: the data are neither `Images` nor a `Table`.
+        ValueError: their values are not such as the likelihood expects.
+
+    Example:
+        >>> from minivae.data import Table
+        >>> prepared(VAE(2, shape=(4,)), Table(torch.full((1, 4), 0.5))).x()
+        tensor([[1., 0., 0., 0.]])
+    """
+    check_rows("data", data)
+    support = getattr(model, "support", None)
+    if support is not None and hasattr(data, "values"):
+        # once drawn as 0 or 1, a value would not show that it was wrong
+        validate.finite("values", data.values.cpu(), support)
+    prepare = getattr(getattr(model, "likelihood", None), "prepare", None)
+    return data if prepare is None else data.prepared(prepare)
+
+
+def _pass(
+    model: nn.Module, data: Rows, batch_size: int = 1000
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Go once through data, prepared, in order, on the model's device."""
+    device = next(model.parameters()).device
+    yield from batches(
+        prepared(model, data), batch_size, device=device, shuffle=False
+    )
+
+
 def evaluate(
-    model: Autoencoder,
-    digits: Rows,
+    model: nn.Module,
+    data: Rows,
     seed: int = 0,
     batch_size: int = 1000,
-    workers: Workers | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
-    """Means over the digits of the loss terms and of the ELBO.
+    """Means over the rows of the loss terms and of the ELBO.
 
     Kingma & Welling 2014, equation 3, with z drawn once from q(z|x).
 
     Args:
-        model: a trained model; its weights stay as they are.
-        digits: to score; binarised once if the model is of binary pixels.
-        seed: selects the codes that are drawn.
-        batch_size: digits at a time. Changes which noise a digit gets, and
+        model: a trained model; it stays as it is.
+        data: to score, prepared once as the likelihood wants.
+        seed: selects the codes that are drawn, the same on every machine.
+        batch_size: rows at a time. Changes which noise a row gets, and
             nothing else.
-        workers: processes that each score a share; None is this one alone.
+        processes: that each score a part; None is this one alone.
 
     Returns:
         "reconstruction", -log p(x|z), and, where the model has them, "kl"
-        and "elbo" = -(reconstruction + kl); nats per digit. An autoencoder
+        and "elbo" = -(reconstruction + kl); nats per row. An autoencoder
         has the squared error as "reconstruction" and no ELBO.
 
     Raises:
-        TypeError: model or digits of another kind.
+        TypeError: model or data of another kind.
         ValueError: an option is out of range.
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.eye(4))
         >>> for weight in model.parameters():
         ...     _ = nn.init.zeros_(weight)
         >>> round(evaluate(model, data)["elbo"], 4)  # -4 ln 2
         -2.7726
     """
-    validate.whole("seed", seed, 0, 0)
-    validate.kind("model", model, Autoencoder)
-    validate.kind("digits", digits, Digits, Table)
+    seed = validate.whole("seed", seed, 0, 0)
+    check_model(model)
+    data = prepared(model, data)
     device = next(model.parameters()).device
-    if model.binary:
-        digits = digits.binarized()
-    n = len(digits)
+    n = len(data)
     key: tuple[int, ...] = ()
-    if workers is not None and workers.n > 1:
-        digits, key = digits[workers.rank :: workers.n], workers.key
-    noise = seeded(device, "evaluate", seed, *key)
+    if processes is not None:  # each scores every world_size-th row
+        data = data[processes.rank :: processes.world_size]
+        key = processes.key
+    noise = seeded("cpu", "evaluate", seed, *key)
     sums: dict[str, Tensor] = {}
-    for x, y in batches(
-        digits, batch_size, device=device, binarize=False, shuffle=False
-    ):
-        for name, value in model.terms(x, y, noise).items():
-            total = value.cpu().double().sum()
-            sums[name] = sums.get(name, 0.0) + total
-    if workers is not None:  # one alone adds nothing
-        sums = {name: workers.total(total) for name, total in sums.items()}
+    with at_rest(model):
+        for x, y in batches(data, batch_size, device=device, shuffle=False):
+            terms = checked(model(x, y, noise), len(x))
+            for name, value in terms.items():
+                total = value.cpu().double().sum()
+                sums[name] = sums.get(name, 0.0) + total
+    if processes is not None:
+        sums = {name: processes.total(total) for name, total in sums.items()}
     means = {name: total.item() / n for name, total in sums.items()}
-    del means["loss"]  # it depends on beta; its parts do not
-    if "kl" in means:
+    if len(means) > 1:  # it depends on beta; its parts do not
+        del means["loss"]
+    if {"reconstruction", "kl"} <= means.keys():
         means["elbo"] = -(means["reconstruction"] + means["kl"])
     return means
 
 
-@torch.no_grad()
 def log_likelihood(
     model: VAE,
-    digits: Rows,
+    data: Rows,
     n_samples: int = 100,
     seed: int = 0,
     progress: bool = False,
@@ -101,26 +142,27 @@ def log_likelihood(
 
     Args:
         model: a VAE or CVAE (then it is log p(x|y)).
-        digits: to score; binarised once if the model is of binary pixels.
-        n_samples: K, codes for each digit, at least 1.
-        seed: selects the codes that are drawn.
+        data: to score, prepared once as the likelihood wants.
+        n_samples: K, codes for each row, at least 1.
+        seed: selects the codes that are drawn, the same on every machine.
         progress: whether to show a bar.
 
     Returns:
-        Nats per digit.
+        Nats per row.
 
     Raises:
         TypeError: the model is an autoencoder, which has no p(x).
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.eye(4))
         >>> for weight in model.parameters():
         ...     _ = nn.init.zeros_(weight)
         >>> round(log_likelihood(model, data, n_samples=5), 4)  # -4 ln 2
         -2.7726
     """
-    validate.whole("n_samples", n_samples, 1, 100)
-    validate.whole("seed", seed, 0, 0)
+    n_samples = validate.whole("n_samples", n_samples, 1, 100)
+    seed = validate.whole("seed", seed, 0, 0)
     if not isinstance(model, VAE):
         raise TypeError(
             f"model: expected a VAE or CVAE, got {type(model).__name__}, "
@@ -128,23 +170,18 @@ def log_likelihood(
         )
     from tqdm.auto import tqdm
 
-    validate.kind("digits", digits, Digits, Table)
-    device = next(model.parameters()).device
-    if model.binary:
-        digits = digits.binarized()
-    noise = seeded(device, "importance", seed)
+    check_rows("data", data)
+    noise = seeded("cpu", "importance", seed)
     total = 0.0
     # K times B rows at a time pass through the decoder
     size = max(1, 4000 // n_samples)
-    with tqdm(total=len(digits), unit=" digits", disable=not progress) as bar:
-        for x, y in batches(
-            digits, size, device=device, binarize=False, shuffle=False
-        ):
-            log_weights = log_importance_weights(model, x, y, n_samples, noise)
-            bound = importance_bound(log_weights)  # (B,)
-            total += bound.cpu().double().sum().item()
+    bar = tqdm(total=len(data), unit=" rows", disable=not progress)
+    with bar, at_rest(model):
+        for x, y in _pass(model, data, size):
+            weights = _log_weights(model, x, y, n_samples, noise)
+            total += importance_bound(weights).cpu().double().sum().item()
             bar.update(len(x))
-    return total / len(digits)
+    return total / len(data)
 
 
 def log_importance_weights(
@@ -161,28 +198,39 @@ def log_importance_weights(
 
     Args:
         model: a VAE or CVAE.
-        x: pixels, (B, D); y: labels, (B,), where the model needs them.
+        x: rows, (B, *shape); y: labels, (B,), where the model needs them.
         n_samples: K.
         generator: source of the noise.
         q: mu and logvar (B, L) to draw from; None is the encoder's.
 
     Returns:
-        Nats, (K, B).
+        Nats, (K, B), on the CPU.
 
     Example:
-        >>> model, x = VAE(n_latent=2, n_pixels=4), torch.ones(3, 4)
+        >>> model, x = VAE(n_latent=2, shape=(4,)), torch.ones(3, 4)
         >>> log_importance_weights(model, x, None, n_samples=5).shape
         torch.Size([5, 3])
     """
     validate.kind("model", model, VAE)
-    validate.whole("n_samples", n_samples, 1, 100)
+    n_samples = validate.whole("n_samples", n_samples, 1, 100)
+    return _log_weights(model, x, y, n_samples, generator, q).cpu()
+
+
+def _log_weights(
+    model: VAE,
+    x: Tensor,
+    y: Tensor | None,
+    n_samples: int,
+    generator: torch.Generator | None = None,
+    q: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """As `log_importance_weights`, on the device of the model."""
     q = model.encode(x, y) if q is None else q
-    mu, logvar = (p.expand(n_samples, -1, -1) for p in q)
+    mu, logvar = (p.to(model.device).expand(n_samples, -1, -1) for p in q)
     z = reparameterize(mu, logvar, generator)  # (K, B, L)
-    standard = torch.zeros_like(z)
     return (
         model.log_likelihood(x, z, y)
-        + gaussian_log_density(z, standard, standard)
+        + model.prior.log_prob(z, model.condition_vector(y, z.shape[1]))
         - gaussian_log_density(z, mu, logvar)
     )
 
@@ -205,8 +253,8 @@ def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
         >>> code_grid(n_latent=1, n=4, limit=2.0).flatten()
         tensor([-1.5000, -0.5000,  0.5000,  1.5000])
     """
-    validate.whole("n", n, 1, 300)
-    validate.number("limit", limit, 5.0)
+    n = validate.whole("n", n, 1, 300)
+    limit = validate.number("limit", limit, 5.0)
     if n_latent not in (1, 2):
         raise ValueError(
             f"n_latent: expected 1 or 2 dimensions for a grid, got "
@@ -216,53 +264,54 @@ def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
     return torch.cartesian_prod(*[steps] * n_latent).view(-1, n_latent)
 
 
-@torch.no_grad()
 def log_joint(
     model: VAE, x: Tensor, z: Tensor, y: Tensor | None = None
 ) -> Tensor:
-    """log p(x, z) of every image with every code.
+    """log p(x, z) of every row with every code.
 
     Args:
         model: a VAE or CVAE.
-        x: pixels, (B, D).
+        x: rows, (B, *shape).
         z: codes, (G, L).
         y: one condition for all, as the model takes it, with one row.
 
     Returns:
-        Nats, (G, B).
+        Nats, (G, B), on the CPU.
 
     Example:
-        >>> model, x = VAE(n_latent=1, n_pixels=4), torch.ones(3, 4)
+        >>> model, x = VAE(n_latent=1, shape=(4,)), torch.ones(3, 4)
         >>> log_joint(model, x, z=code_grid(1, n=50)).shape
         torch.Size([50, 3])
     """
+    validate.kind("model", model, VAE)
+    x = validate.rows("x", x, model.shape, model.dtype).to(model.device)
     told = None if y is None else y.expand(len(z), *y.shape[1:])
-    out = model.decode(z, told)  # (G, D)
-    # these two need one product of matrices: all pairs of pixels at once
-    # would not fit into memory
-    if model.options["likelihood"] == "bernoulli":
-        fixed = -nn.functional.softplus(out).sum(-1)  # (G,)
-        table = out @ x.T + fixed[:, None]
-    elif model.options["likelihood"] == "gaussian":
-        distance = torch.cdist(
-            out.double(),
-            x.double(),
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        log_sigma = model.log_sigma.double()
-        table = -0.5 * (distance * (-log_sigma).exp()).square()
-        table -= x.shape[-1] * (log_sigma + 0.5 * math.log(2 * math.pi))
-    else:  # code by code
-        told = None if y is None else y.expand(len(x), *y.shape[1:])
-        one_by_one = (code.expand(len(x), -1) for code in z)
-        table = torch.stack(
-            [model.log_likelihood(x, code, told) for code in one_by_one]
-        )
-    prior = gaussian_log_density(z, torch.zeros_like(z), torch.zeros_like(z))
-    return table + prior[:, None]
+    with at_rest(model):
+        if type(model).log_likelihood is VAE.log_likelihood:
+            table = _of_pairs(model.likelihood, x, model.decode(z, told))
+        else:  # its own formula, code by code
+            one = None if y is None else y.expand(len(x), *y.shape[1:])
+            each = (code.expand(len(x), -1) for code in z)
+            rows = [model.log_likelihood(x, code, one) for code in each]
+            table = torch.stack(rows)
+        told = model.condition_vector(told, len(z))
+        prior = model.prior.log_prob(z.to(model.device), told)
+    return (table + prior[:, None]).cpu()
 
 
-@torch.no_grad()
+def _of_pairs(likelihood: Any, x: Tensor, params: Tensor) -> Tensor:
+    """log p(x|z) of every x with the params of every code, (G, B)."""
+    if hasattr(likelihood, "log_prob_of_pairs"):
+        return likelihood.log_prob_of_pairs(x, params)
+    # all pairs of all values at once would not fit in memory
+    size = max(1, 4_000_000 // max(1, len(x) * params[0].numel()))
+    each = [
+        part[:, None].expand(-1, len(x), *params.shape[1:])
+        for part in params.split(size)
+    ]
+    return torch.cat([likelihood.log_prob(x, part) for part in each])
+
+
 def log_evidence(
     model: VAE,
     x: Tensor,
@@ -278,40 +327,42 @@ def log_evidence(
 
     Args:
         model: a VAE or CVAE of one or two latent dimensions.
-        x: pixels, (B, D).
+        x: rows, (B, *shape).
         y: labels (B,) or conditions (B, C), where the model needs them.
         n, limit: as for `code_grid`.
 
     Returns:
-        Nats, float64 (B,).
+        Nats, float64 (B,), on the CPU.
 
     Raises:
         TypeError, ValueError: x, y or the grid do not fit the model.
 
     Example:
-        >>> model, x = VAE(n_latent=1, n_pixels=4), torch.ones(1, 4)
+        >>> model, x = VAE(n_latent=1, shape=(4,)), torch.ones(1, 4)
         >>> for weight in model.parameters():
         ...     _ = nn.init.zeros_(weight)
         >>> round(log_evidence(model, x).item(), 4)  # -4 ln 2
         -2.7726
     """
     validate.kind("model", model, VAE)
-    validate.rows("x", x, model.n_pixels, model.dtype, model.unit)
-    device = next(model.parameters()).device
-    grid = code_grid(model.n_latent, n, limit).to(device)
+    x = validate.rows("x", x, model.shape, model.dtype)
+    validate.finite("x", x, model.support)
+    grid = code_grid(model.n_latent, n, limit)
     log_cell = model.n_latent * math.log(2 * limit / n)
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     groups = [torch.arange(len(x))]
-    if y is not None:  # images of one condition share the decoder's work
+    if y is not None:  # rows of one condition share the decoder's work
+        y = y.cpu()
         # NaN, a withheld condition, would not be equal to itself
-        told = y.cpu().nan_to_num(math.inf)
+        told = y.nan_to_num(math.inf) if y.is_floating_point() else y
         _, which = told.unique(dim=0, return_inverse=True)
         groups = [(which == i).nonzero()[:, 0] for i in which.unique()]
-    for rows in groups:
-        one = None if y is None else y[rows[:1]]
-        for z in grid.split(10_000):
-            part = log_joint(model, x[rows], z, one).double().logsumexp(0)
-            total[rows] = torch.logaddexp(total[rows], part.cpu())
+    with at_rest(model):
+        for rows in groups:
+            one = None if y is None else y[rows[:1]]
+            for z in grid.split(10_000):
+                part = log_joint(model, x[rows], z, one).double().logsumexp(0)
+                total[rows] = torch.logaddexp(total[rows], part)
     return total + log_cell
 
 
@@ -331,41 +382,42 @@ def optimise_q(
 
     Args:
         model: a VAE or CVAE; its weights stay as they are.
-        x: pixels, (B, D); y: labels, (B,), where the model needs them.
+        x: rows, (B, *shape); y: labels, (B,), where the model needs them.
         steps, lr: of Adam.
         n_samples: codes drawn for each image and step.
         seed: selects them.
 
     Returns:
-        mu, logvar, (B, L) each.
+        mu, logvar, (B, L) each, on the CPU.
 
     Example:
-        >>> model, x = VAE(n_latent=2, n_pixels=4), torch.ones(3, 4)
+        >>> model, x = VAE(n_latent=2, shape=(4,)), torch.ones(3, 4)
         >>> mu, logvar = optimise_q(model, x, steps=2)
         >>> mu.shape, logvar.shape
         (torch.Size([3, 2]), torch.Size([3, 2]))
     """
     validate.kind("model", model, VAE)
-    validate.whole("steps", steps, 1, 300)
-    validate.number("lr", lr, 0.02)
-    validate.whole("n_samples", n_samples, 1, 8)
-    validate.whole("seed", seed, 0, 0)
-    mu, logvar = (
-        p.detach().clone().requires_grad_() for p in model.encode(x, y)
-    )
-    q = mu, logvar
-    means = [torch.zeros_like(p) for p in q]
-    adam = torch.optim.Adam(q, lr)
-    noise = seeded(x.device, "optimise", seed)
-    for step in range(steps):
-        log_weights = log_importance_weights(model, x, y, n_samples, noise, q)
-        loss = -log_weights.mean(0).sum()
-        q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
-        adam.step()
-        if step >= steps // 2:
-            for mean, p in zip(means, q):
-                mean += p.detach() / (steps - steps // 2)
-    return means[0], means[1]
+    steps = validate.whole("steps", steps, 1, 300)
+    lr = validate.number("lr", lr, 0.02)
+    n_samples = validate.whole("n_samples", n_samples, 1, 8)
+    seed = validate.whole("seed", seed, 0, 0)
+    noise = seeded("cpu", "optimise", seed)
+    with at_rest(model), torch.enable_grad():
+        mu, logvar = (
+            p.detach().clone().requires_grad_() for p in model.encode(x, y)
+        )
+        q = mu, logvar
+        means = [torch.zeros_like(p) for p in q]
+        adam = torch.optim.Adam(q, lr)
+        for step in range(steps):
+            weights = _log_weights(model, x, y, n_samples, noise, q)
+            loss = -weights.mean(0).sum()
+            q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
+            adam.step()
+            if step >= steps // 2:
+                for mean, p in zip(means, q):
+                    mean += p.detach() / (steps - steps // 2)
+    return means[0].cpu(), means[1].cpu()
 
 
 def gradient_samples(
@@ -384,7 +436,7 @@ def gradient_samples(
         generator: source of the noise.
 
     Returns:
-        "score function" and "pathwise", (n, L) each.
+        "score function" and "pathwise", (n, L) each, on the CPU.
 
     Example:
         >>> zero, noise = torch.zeros(2), seeded("cpu", "noise")
@@ -398,95 +450,89 @@ def gradient_samples(
     (pathwise,) = torch.autograd.grad(values.sum(), z)
     score = (z - mu) * (-logvar).exp()
     return {
-        "score function": (values[:, None] * score).detach(),
-        "pathwise": pathwise,
+        "score function": (values[:, None] * score).detach().cpu(),
+        "pathwise": pathwise.cpu(),
     }
 
 
-@torch.no_grad()
 def posteriors(
-    model: VAE, digits: Rows, batch_size: int = 1000
+    model: VAE, data: Rows, batch_size: int = 1000
 ) -> tuple[Tensor, Tensor]:
-    """mu and logvar of q(z|x) for each digit.
+    """mu and logvar of q(z|x) for each row.
 
     Args:
         model: a VAE or CVAE.
-        digits: binarised once if the model is of binary pixels.
-        batch_size: digits at a time.
+        data: prepared once as the likelihood wants.
+        batch_size: rows at a time.
 
     Returns:
         mu, logvar, (N, L) each, on the CPU.
 
     Raises:
-        TypeError: model or digits of another kind.
+        TypeError: model or data of another kind.
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.eye(4))
         >>> mu, logvar = posteriors(model, data)
         >>> mu.shape, logvar.shape
         (torch.Size([4, 2]), torch.Size([4, 2]))
     """
-    validate.kind("digits", digits, Digits, Table)
     validate.kind("model", model, VAE)
-    device = next(model.parameters()).device
-    if model.binary:
-        digits = digits.binarized()
-    parts = [
-        model.encode(x, y)
-        for x, y in batches(
-            digits, batch_size, device=device, binarize=False, shuffle=False
-        )
-    ]
+    with at_rest(model):
+        parts = [model.encode(x, y) for x, y in _pass(model, data, batch_size)]
     mu, logvar = (torch.cat(p).cpu() for p in zip(*parts))
     return mu, logvar
 
 
-def kl_per_dimension(model: VAE, digits: Rows) -> Tensor:
-    """Mean KL of each latent dimension.
+def kl_per_dimension(model: VAE, data: Rows) -> Tensor:
+    """Mean KL from q(z|x) to N(0, 1) of each latent dimension.
 
     Args:
         model: a VAE or CVAE.
-        digits: binarised once if the model is of binary pixels.
+        data: prepared once as the likelihood wants.
 
     Returns:
-        Nats per digit, (L,).
+        Nats per row, (L,).
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.zeros(3, 4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.zeros(3, 4))
         >>> kl_per_dimension(model, data)  # untrained, blank: the prior
         tensor([0., 0.])
     """
-    mu, logvar = posteriors(model, digits)
+    mu, logvar = posteriors(model, data)
     return gaussian_kl(mu[..., None], logvar[..., None]).mean(0)
 
 
-def active_units(model: VAE, digits: Rows, threshold: float = 0.01) -> Tensor:
+def active_units(model: VAE, data: Rows, threshold: float = 0.01) -> Tensor:
     """Which latent dimensions the code uses.
 
     A dimension is active where the mean of q(z|x) moves with x: where its
-    variance over the digits exceeds the threshold (Burda et al. 2016).
+    variance over the rows exceeds the threshold (Burda et al. 2016).
 
     Args:
         model: a VAE or CVAE.
-        digits: binarised once if the model is of binary pixels.
+        data: prepared once as the likelihood wants.
         threshold: least variance of mu that counts.
 
     Returns:
         bool, (L,).
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.zeros(3, 4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.zeros(3, 4))
         >>> active_units(model, data)  # rows that do not differ
         tensor([False, False])
     """
-    validate.number("threshold", threshold, 0.01, zero=True)
-    mu, _ = posteriors(model, digits)
+    threshold = validate.number("threshold", threshold, 0.01, zero=True)
+    mu, _ = posteriors(model, data)
     return mu.var(0) > threshold
 
 
 @torch.no_grad()
 def split_kl(
-    model: VAE, digits: Rows, n_samples: int = 1, seed: int = 0
+    model: VAE, data: Rows, n_samples: int = 1, seed: int = 0
 ) -> dict[str, float]:
     """The mean KL as information plus the marginal KL.
 
@@ -499,8 +545,8 @@ def split_kl(
 
     Args:
         model: a VAE or CVAE.
-        digits: any number; the work grows with its square.
-        n_samples: codes drawn for each digit.
+        data: any number of rows; the work grows with its square.
+        n_samples: codes drawn for each row.
         seed: selects them.
 
     Returns:
@@ -508,18 +554,20 @@ def split_kl(
         the same codes, so that the first is the sum of the others.
 
     Example:
-        >>> model, data = VAE(n_latent=2, n_pixels=4), Table(torch.eye(4))
+        >>> from minivae.data import Table
+        >>> model, data = VAE(n_latent=2, shape=(4,)), Table(torch.eye(4))
         >>> found = split_kl(model, data)
         >>> found["kl"] == found["information"] + found["marginal_kl"]
         True
     """
-    validate.whole("n_samples", n_samples, 1, 1)
-    validate.whole("seed", seed, 0, 0)
-    mu, logvar = (p.double() for p in posteriors(model, digits))
+    n_samples = validate.whole("n_samples", n_samples, 1, 1)
+    seed = validate.whole("seed", seed, 0, 0)
+    mu, logvar = (p.double() for p in posteriors(model, data))
+    standard = type(model.prior) is StandardNormal
     noise = seeded("cpu", "split", seed)
     groups = [torch.arange(len(mu))]
-    if model.n_classes and digits.y is not None:
-        labels = digits.y.cpu()
+    if model.n_classes and data.y is not None:
+        labels = data.y.cpu()
         groups = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
     sums = torch.zeros(2, dtype=torch.float64)
     for rows in groups:
@@ -534,8 +582,11 @@ def split_kl(
             table += z @ centre.T
             log_q = table.logsumexp(1) - math.log(len(rows))
             own = gaussian_log_density(z, mu[part], logvar[part])
-            standard = torch.zeros_like(z)
-            prior = gaussian_log_density(z, standard, standard)
+            # a prior of your own has weights, and they a device and a type
+            code = z if standard else z.to(model.device, model.dtype)
+            told = None if data.y is None else data.y[part]
+            told = model.condition_vector(told, len(part))
+            prior = model.prior.log_prob(code, told).cpu()
             sums[0] += (own - log_q).sum()
             sums[1] += (log_q - prior).sum()
     information, marginal = (sums / (n_samples * len(mu))).tolist()
@@ -546,115 +597,133 @@ def split_kl(
     }
 
 
-class Judge(nn.Module):
-    """A frozen reader of digits, to say what a generated image shows.
+class Classifier(nn.Module):
+    """Reads digits, to say what a generated picture shows.
 
     A small convolutional network in the manner of LeCun et al. 1998, trained
-    by `fit` like any model here. It reads grey images and has its own
+    by `fit` like any model here. It reads grey pictures and has its own
     errors: state `accuracy` on the test set beside what it says.
 
     Args:
         seed: selects the initial weights.
+        n_classes: labels are 0 to n_classes - 1.
+        shape: of a picture, (C, H, W).
 
     Raises:
-        ValueError: the seed is out of range.
+        ValueError: an option is out of range.
 
     Example:
-        >>> Judge().read(torch.zeros(2, 28, 28)).shape
+        >>> Classifier().read(torch.zeros(2, 28, 28)).shape
         torch.Size([2, 10])
     """
 
-    binary = False
-    n_classes = 10
-    n_pixels = 784
+    support = (0.0, 1.0)
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        n_classes: int = 10,
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
         super().__init__()
-        validate.whole("seed", seed, 0, 0)
-        self.options = {"seed": seed}
+        seed = validate.whole("seed", seed, 0, 0)
+        self.n_classes = validate.whole("n_classes", n_classes, 1, 10)
+        self.shape = validate.sizes("shape", shape, (1, 28, 28))
+        if len(self.shape) != 3:
+            raise ValueError(
+                f"shape: expected (channels, height, width), got {shape}; "
+                "give one such as (1, 28, 28)"
+            )
+        self.options = {
+            "seed": seed,
+            "n_classes": self.n_classes,
+            "shape": self.shape,
+        }
+        channels, *sides = self.shape
+        height, width = (-(-side // 4) for side in sides)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = nn.Sequential(
-                nn.Unflatten(1, (1, 28, 28)),
-                nn.Conv2d(1, 24, 5, stride=2, padding=2),
+                nn.Identity(),  # older files count from 1
+                nn.Conv2d(channels, 24, 5, stride=2, padding=2),
                 nn.ReLU(),
                 nn.Conv2d(24, 48, 5, stride=2, padding=2),
                 nn.ReLU(),
                 nn.Flatten(),
-                nn.Linear(48 * 7 * 7, 128),
+                nn.Linear(48 * height * width, 128),
                 nn.ReLU(),
-                nn.Linear(128, 10),
+                nn.Linear(128, self.n_classes),
             )
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Log odds of the ten digits, (B, 10), of pixels x (B, 784)."""
-        validate.rows("x", x, self.n_pixels, unit=True)
-        return self.layers(x)
+        """Log odds of the classes, (B, n_classes), of x (B, C, H, W)."""
+        x = validate.rows("x", x, self.shape)
+        validate.finite("x", x, self.support)
+        return self.layers(x.to(next(self.parameters()).device))
 
-    def terms(
+    def forward(
         self,
         x: Tensor,
-        y: Tensor,
-        generator: torch.Generator | None = None,
+        y: Tensor | None,
+        noise: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """The cross-entropy of each digit, "loss" (B,), in nats."""
+        """The cross-entropy of each picture, "loss" (B,), in nats."""
         odds = self.encode(x)
-        validate.labels(y, len(x), self.n_classes)
+        y = validate.labels(y, len(x), self.n_classes).to(odds.device)
         return {"loss": cross_entropy(odds, y, reduction="none")}
 
-    @torch.no_grad()
     def read(self, images: Tensor) -> Tensor:
-        """Probabilities of the ten digits.
+        """Probabilities of the classes.
 
         Args:
-            images: in [0, 1], (N, 28, 28).
+            images: in [0, 1], (N, H, W) or (N, C, H, W).
 
         Returns:
-            (N, 10), rows sum to 1.
+            (N, n_classes), rows sum to 1, on the CPU.
         """
-        validate.kind("images", images, Tensor)
-        rows = images.flatten(1) if images.ndim > 1 else images
-        validate.rows("images", rows, self.n_pixels, unit=True)
-        return torch.cat(
-            [self.encode(x).softmax(-1) for x in rows.split(1000)]
-        )
+        images = validate.rows("images", images, self.shape)
+        validate.finite("images", images, self.support)
+        with at_rest(self):
+            parts = [self.encode(x).softmax(-1) for x in images.split(1000)]
+        return torch.cat(parts).cpu()
 
-    def accuracy(self, digits: Digits) -> float:
-        """Share of digits that are read as labelled."""
-        validate.kind("digits", digits, Digits)
-        read = self.read(digits.images.float() / 255).argmax(1)
-        return (read == digits.labels).double().mean().item()
+    def accuracy(self, digits: Images) -> float:
+        """Share of pictures that are read as labelled."""
+        validate.kind("digits", digits, Images)
+        if digits.labels is None:
+            raise ValueError(
+                "digits: expected pictures with labels, got none; give them "
+                "as Images(images, labels)"
+            )
+        read = self.read(digits.x()).argmax(1)
+        return (read == digits.labels.cpu()).double().mean().item()
 
 
-@torch.no_grad()
-def codes(model: Autoencoder, digits: Rows, batch_size: int = 1000) -> Tensor:
-    """The code of each digit, for maps: mu of q(z|x), or the code itself.
+def codes(model: Autoencoder, data: Rows, batch_size: int = 1000) -> Tensor:
+    """The code of each row, for maps: mu of q(z|x), or the code itself.
 
     Args:
         model: any of the three.
-        digits: binarised once if the model is of binary pixels.
-        batch_size: digits at a time.
+        data: prepared once as the likelihood wants.
+        batch_size: rows at a time.
 
     Returns:
         (N, L) on the CPU.
 
     Raises:
-        TypeError: model or digits of another kind.
+        TypeError: model or data of another kind.
 
     Example:
-        >>> model = Autoencoder(n_latent=2, n_pixels=4)
+        >>> from minivae.data import Table
+        >>> model = Autoencoder(n_latent=2, shape=(4,))
         >>> codes(model, Table(torch.eye(4))).shape
         torch.Size([4, 2])
     """
     validate.kind("model", model, Autoencoder)
-    validate.kind("digits", digits, Digits, Table)
-    device = next(model.parameters()).device
-    if model.binary:
-        digits = digits.binarized()
-    parts = [
-        model.code(x, y).cpu()
-        for x, y in batches(
-            digits, batch_size, device=device, binarize=False, shuffle=False
+    with at_rest(model):
+        return torch.cat(
+            [
+                model.encode_mean(x, y).cpu()
+                for x, y in _pass(model, data, batch_size)
+            ]
         )
-    ]
-    return torch.cat(parts)

@@ -2,7 +2,11 @@
 
 A figure is closed before it is returned: an open one would appear twice on
 a page. One grey scale from 0 to 1 serves every image, and one colour means
-one digit through the whole book.
+one digit through the whole book. Wherever an array is expected, a tensor
+will do, on whatever device.
+
+Grey pictures are (N, h, w) or (N, 1, h, w), where 1 is ink; pictures in
+colour are (N, 3, h, w) or (N, h, w, 3), where 1 is light.
 """
 
 from collections.abc import Sequence
@@ -50,6 +54,32 @@ def _bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
+def _array(values: Any, dtype: type | None = None) -> np.ndarray:
+    """Numbers as an array, also those of a tensor, wherever it is."""
+    if hasattr(values, "detach"):  # without loading torch
+        values = values.detach().cpu()
+    return np.asarray(values, dtype)
+
+
+def _pictures(images: Any) -> np.ndarray:
+    """Grey pictures as (N, h, w), and those in colour as (N, h, w, 3)."""
+    images = _array(images, float)
+    channels = images.shape[1] if images.ndim == 4 else 0
+    if images.ndim == 3:
+        return images
+    if channels == 1:
+        return images[:, 0]
+    if channels == 3:
+        images = np.moveaxis(images, 1, -1)
+    elif images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(
+            "images: expected (N, h, w), (N, 1, h, w), (N, 3, h, w) or (N, "
+            f"h, w, 3), got {images.shape}; give pictures, and show numbers "
+            "with curves or bars"
+        )
+    return images.clip(0, 1)
+
+
 def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
     """Images (N, h, w) or (N, h, w, 3) on one sheet, row by row."""
     n, height, width, *rgb = images.shape
@@ -76,8 +106,9 @@ def image_grid(
     """Images in rows and columns.
 
     Args:
-        images: in [0, 1], (N, h, w), where 1 is ink, or (N, h, w, 3) with
-            the light of red, green and blue.
+        images: in [0, 1], (N, h, w) or (N, 1, h, w), where 1 is ink, or
+            (N, 3, h, w) or (N, h, w, 3) with the light of red, green and
+            blue.
         n_columns: None makes it nearly square.
         row_labels, column_labels: a text for each row, for each column.
         axis_labels: what the horizontal and the vertical direction mean.
@@ -87,12 +118,15 @@ def image_grid(
     Returns:
         The figure, closed; as the value of a cell it is shown.
 
+    Raises:
+        ValueError: these are no pictures.
+
     Example:
         >>> figure = image_grid(np.zeros((6, 28, 28)), n_columns=3)
         >>> figure.axes[0].images[0].get_array().shape  # with the gaps
         (58, 88)
     """
-    images = np.asarray(images, dtype=float)
+    images = _pictures(images)
     n_columns = n_columns or int(np.ceil(len(images) ** 0.5))
     sheet = _mosaic(images, n_columns, gap)
     _, height, side, *_ = images.shape
@@ -117,7 +151,7 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     """One labelled row of images for each entry, such as reconstructions.
 
     Args:
-        rows: name -> images in [0, 1], (N, h, w), of equal N.
+        rows: name -> images as for `image_grid`, of equal N and size.
         width: of the figure, in inches.
 
     Returns:
@@ -130,7 +164,7 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
         ['x', 'drawn']
     """
     n = len(next(iter(rows.values())))
-    stack = np.concatenate([np.asarray(images) for images in rows.values()])
+    stack = np.concatenate([_pictures(images) for images in rows.values()])
     return image_grid(stack, n, row_labels=list(rows), width=width)
 
 
@@ -177,7 +211,7 @@ def latent_scatter(
     """
     figure = _figure(width, width / len(maps) + (0.7 if len(maps) > 1 else 0))
     for i, (title, (codes, labels)) in enumerate(maps.items()):
-        codes, labels = np.asarray(codes), np.asarray(labels)
+        codes, labels = _array(codes), _array(labels)
         axes = figure.add_subplot(1, len(maps), i + 1)
         for digit in np.unique(labels):
             z1, z2 = codes[labels == digit].T
@@ -187,7 +221,7 @@ def latent_scatter(
                 s=3,
                 alpha=0.5,
                 lw=0,
-                color=DIGIT_COLOURS[digit],
+                color=DIGIT_COLOURS[digit % 10],
                 rasterized=True,
             )
         shown = np.unique(labels)
@@ -203,7 +237,7 @@ def latent_scatter(
                 bbox={
                     "boxstyle": "circle,pad=0.2",
                     "fc": "white",
-                    "ec": DIGIT_COLOURS[digit],
+                    "ec": DIGIT_COLOURS[digit % 10],
                     "lw": 1.5,
                 },
             )
@@ -220,13 +254,13 @@ def latent_scatter(
         axes.set_box_aspect(1)
         axes.grid(alpha=0.2)
     if ellipses is not None:
-        for mu, sigma, digit in zip(*map(np.asarray, ellipses)):
+        for mu, sigma, digit in zip(*map(_array, ellipses)):
             axes.add_patch(
                 Ellipse(
                     mu,
                     *(2 * sigma),
                     fc="none",
-                    ec=DIGIT_COLOURS[digit],
+                    ec=DIGIT_COLOURS[digit % 10],
                     lw=1,
                 )
             )
@@ -263,7 +297,8 @@ def curves(
     figure = _figure(width, 0.62 * width)
     axes = figure.add_subplot()
     for i, (name, (x, y)) in enumerate(lines.items()):
-        y = np.asarray(y, dtype=float).reshape(len(x), -1)
+        x = _array(x)
+        y = _array(y, float).reshape(len(x), -1)
         colour = DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]]
         style = ("-", "--", ":", "-.")[i % 4]
         marker = "os^Dv"[i % 5] if len(x) < 40 else None
@@ -326,7 +361,7 @@ def bars(
     )
     for axes, (title, series) in zip(grid.flat, panels.items()):
         for i, (name, values) in enumerate(series.items()):
-            values = np.asarray(values, dtype=float)
+            values = _array(values, float)
             thick = 0.8 / len(series)
             places = np.arange(1, len(values) + 1)
             axes.bar(
@@ -401,7 +436,7 @@ def planes(
         axes = figure.add_subplot(1, n, i + 1)
         if shade is not None:
             axes.imshow(
-                np.asarray(shade),
+                _array(shade),
                 cmap="Purples",
                 origin="lower",
                 extent=(left, right, bottom, top),
@@ -412,7 +447,7 @@ def planes(
             for j, (name, xy) in enumerate((draws or {}).items()):
                 if name in panels and name != title:
                     continue
-                xy = np.asarray(xy)
+                xy = _array(xy)
                 axes.plot(
                     *xy.T,
                     style,
@@ -427,7 +462,7 @@ def planes(
         for j, (name, (mu, sigma)) in enumerate(
             (ellipses or {}).get(title, {}).items()
         ):
-            centre, size = np.asarray(mu), 2 * np.asarray(sigma)
+            centre, size = _array(mu), 2 * _array(sigma)
             axes.add_patch(
                 Ellipse(
                     (centre[0], centre[1]),
@@ -471,7 +506,7 @@ def count_table(
         >>> [text.get_text() for text in figure.axes[0].texts]  # no zeros
         ['5', '1', '4']
     """
-    counts = np.asarray(counts)
+    counts = _array(counts)
     figure = _figure(width, width)
     axes = figure.add_subplot()
     share = counts / np.maximum(1, counts.sum(1, keepdims=True))
@@ -505,11 +540,12 @@ def schematic(
     condition: str = "",
     width: float = 6.5,
 ) -> Figure:
-    """A digit on its way through encoder, code and decoder.
+    """A picture on its way through encoder, code and decoder.
 
     Args:
-        x: the digit that goes in, in [0, 1], (h, w).
-        drawn: the image that comes out, (h, w).
+        x: the picture that goes in, in [0, 1], (h, w), (1, h, w), (3, h, w)
+            or (h, w, 3).
+        drawn: the picture that comes out, of the same shape.
         sampled: whether the code is drawn from N(mu, sigma^2).
         condition: what both networks are told besides, such as "y = 5".
         width: of the figure, in inches.
@@ -526,7 +562,8 @@ def schematic(
     figure = _figure(width, 0.36 * width)
     axes = figure.add_subplot()
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
-        axes.imshow(image, extent=(left, left + 1.6, 1.2, 2.8), **INK)
+        (picture,) = _pictures(_array(image)[None])
+        axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
         axes.add_patch(
             Rectangle((left, 1.2), 1.6, 1.6, fc="none", ec="black", lw=0.8)
         )
@@ -567,7 +604,8 @@ def sheets(panels: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     """Sheets of images side by side, such as manifolds.
 
     Args:
-        panels: title -> images in [0, 1], (rows, columns, h, w).
+        panels: title -> images in [0, 1], (rows, columns, h, w), or with
+            channels as for `image_grid`.
         width: of the figure, in inches.
 
     Returns:
@@ -582,8 +620,8 @@ def sheets(panels: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     figure = _figure(width * len(panels) / n, width / n + 0.3)
     for i, (title, images) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), i + 1)
-        rows, columns, *_ = images.shape
-        flat = images.reshape(rows * columns, *images.shape[2:])
+        rows, columns, *size = images.shape
+        flat = _pictures(_array(images).reshape(rows * columns, *size))
         axes.imshow(_mosaic(flat, columns, 0), **INK)
         _bare(axes)
         axes.set_title(title)

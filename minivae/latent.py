@@ -1,4 +1,9 @@
-"""Images from codes: reconstructions, new digits, maps, one style."""
+"""Pictures from codes: reconstructions, new digits, maps, one style.
+
+They come as the model has them, (N, *shape), except that grey pictures are
+(N, H, W), without their one channel. Pixels are clamped to [0, 1]; the
+values of a table are not.
+"""
 
 import math
 from typing import Any
@@ -7,13 +12,13 @@ import torch
 from torch import Tensor
 
 from minivae import validate
-from minivae.data import Digits, Rows, Table, batches, seeded
-from minivae.models import VAE, Autoencoder
+from minivae.data import Rows, seeded
+from minivae.evaluate import codes
+from minivae.models import VAE, Autoencoder, at_rest
 
 
-@torch.no_grad()
-def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
-    """The picture of each code.
+def pictures(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
+    """What each code stands for: the mean of p(x|z).
 
     Args:
         model: of any kind.
@@ -21,83 +26,80 @@ def draw(model: Autoencoder, z: Tensor, y: Tensor | None = None) -> Tensor:
         y: labels, (N,), where the model needs them.
 
     Returns:
-        Square images in [0, 1] on the CPU, (N, side, side).
+        (N, H, W) for grey pictures, else (N, *shape), on the CPU.
 
     Raises:
-        ValueError: the rows of the model are no square images.
+        TypeError, ValueError: z or y do not fit the model.
 
     Example:
-        >>> draw(Autoencoder(n_latent=2), torch.zeros(3, 2)).shape
+        >>> pictures(Autoencoder(n_latent=2), torch.zeros(3, 2)).shape
         torch.Size([3, 28, 28])
     """
     validate.kind("model", model, Autoencoder)
-    device = next(model.parameters()).device
-    side = math.isqrt(model.n_pixels)
-    if side**2 != model.n_pixels:
-        raise ValueError(
-            f"model: {model.n_pixels} values are no square image; use "
-            "model.draw, which returns them as they are"
-        )
-    z = z.to(device) if isinstance(z, Tensor) else z
-    y = y.to(device) if isinstance(y, Tensor) else y
-    return model.draw(z, y).cpu().unflatten(-1, (side, side))
+    with at_rest(model):
+        return _shown(model, model.decode_mean(z, y))
 
 
-@torch.no_grad()
+def _shown(model: Autoencoder, x: Tensor) -> Tensor:
+    """Rows of x as pictures on the CPU, if they are pictures."""
+    x = x.cpu()
+    if len(model.shape) != 3:
+        return x
+    x = x.clamp(0, 1)
+    return x.squeeze(1) if model.shape[0] == 1 else x
+
+
 def reconstruct(
-    model: Autoencoder, digits: Rows, batch_size: int = 1000
+    model: Autoencoder, data: Rows, batch_size: int = 1000
 ) -> Tensor:
-    """Each digit squeezed through its code and drawn again.
+    """Each row squeezed through its code and drawn again.
 
     Args:
         model: of any kind.
-        digits: binarised once if the model is of binary pixels.
-        batch_size: digits at a time.
+        data: prepared once as the likelihood wants.
+        batch_size: rows at a time.
 
     Returns:
-        Images in [0, 1] on the CPU, (N, side, side).
+        As `pictures`, (N, ...), on the CPU.
 
     Raises:
-        TypeError: model or digits of another kind.
-        ValueError: the rows of the model are no square images.
+        TypeError: model or data of another kind.
 
     Example:
-        >>> model = Autoencoder(n_latent=2, n_pixels=16)
+        >>> from minivae.data import Table
+        >>> model = Autoencoder(n_latent=2, shape=(16,))
         >>> reconstruct(model, Table(torch.zeros(3, 16))).shape
-        torch.Size([3, 4, 4])
+        torch.Size([3, 16])
     """
-    validate.kind("model", model, Autoencoder)
-    validate.kind("digits", digits, Digits, Table)
-    device = next(model.parameters()).device
-    if model.binary:
-        digits = digits.binarized()
-    parts = [
-        draw(model, model.code(x, y), y)
-        for x, y in batches(
-            digits, batch_size, device=device, binarize=False, shuffle=False
-        )
-    ]
-    return torch.cat(parts)
+    z = codes(model, data, batch_size)
+    y = [None] * len(z) if data.y is None else data.y.split(batch_size)
+    return torch.cat(
+        [
+            pictures(model, part, told)
+            for part, told in zip(z.split(batch_size), y)
+        ]
+    )
 
 
-def sample_digits(
+def sample(
     model: VAE,
     n: int,
-    y: int | tuple | Tensor | None = None,
+    y: Any = None,
     seed: int = 0,
 ) -> Tensor:
-    """New digits: codes from the prior N(0, I), drawn by the decoder.
+    """New pictures: codes from the prior, and the mean of p(x|z) of each.
 
     Args:
         model: a VAE or CVAE.
         n: how many, at least 1.
-        y: for a CVAE, the digit to draw or one label for each, (n,). For
-            one with several conditions, a tuple with a value for each and
+        y: for a CVAE, the label to draw or one for each, (n,). For one
+            with several conditions, a tuple with a value for each and
             None for those that are withheld, or rows of them, (n, C).
         seed: selects the codes; the same on every machine.
 
     Returns:
-        Mean images in [0, 1] on the CPU, (n, side, side).
+        As `pictures`, (n, ...), on the CPU. `model.sample` also draws x
+        from p(x|z).
 
     Raises:
         TypeError: an autoencoder, which has no distribution of codes.
@@ -105,13 +107,13 @@ def sample_digits(
 
     Example:
         >>> model = VAE(n_latent=2)
-        >>> sample_digits(model, n=5).shape
+        >>> sample(model, n=5).shape
         torch.Size([5, 28, 28])
-        >>> torch.equal(sample_digits(model, 5), sample_digits(model, 5))
+        >>> torch.equal(sample(model, 5), sample(model, 5))
         True
     """
-    validate.whole("n", n, 1, 100)
-    validate.whole("seed", seed, 0, 0)
+    n = validate.whole("n", n, 1, 100)
+    seed = validate.whole("seed", seed, 0, 0)
     if not isinstance(model, VAE):
         raise TypeError(
             f"model: expected a VAE or CVAE, got {type(model).__name__}, "
@@ -125,29 +127,35 @@ def sample_digits(
     if model.conditions and isinstance(y, tuple | list | type(None)):
         y = (None,) * len(model.conditions) if y is None else y
         y = _one_row(y).expand(n, -1)
-    source = seeded("cpu", "sample", seed)
+    noise = seeded("cpu", "sample", seed)
     with validate.memory(f"n: {n} digits", "draw fewer at a time, with seeds"):
-        z = torch.randn(n, model.n_latent, generator=source)
-        return draw(model, z, _for_each(y, n))
+        y = _for_each(y, n)
+        told = model.condition_vector(y, n)
+        z = model.prior.sample(n, model.n_latent, noise, told)
+        return pictures(model, z, y)
 
 
 def _for_each(y: Any, n: int) -> Tensor | None:
     """One label for each of n codes, where y is the one for all."""
-    if not isinstance(y, int):
+    if not validate.is_number(y) or isinstance(y, float):
         return y
-    validate.whole("y", y, 0, 5)
-    return torch.full((n,), y)
+    return torch.full((n,), validate.whole("y", y, 0, 5))
 
 
-def _one_row(y: tuple) -> Tensor:
+def _one_row(y: tuple | list) -> Tensor:
     """Conditions (C,) with NaN for those that are None."""
     for value in y:
-        if not isinstance(value, int | float | None):
+        if value is not None and not validate.is_number(value):
             raise TypeError(
                 f"y: expected numbers, and None for what is withheld, got "
                 f"{value!r:.40}; give a tuple such as (5, None)"
             )
-    return torch.tensor([math.nan if v is None else float(v) for v in y])
+    try:
+        return torch.tensor([math.nan if v is None else float(v) for v in y])
+    except OverflowError:
+        raise ValueError(
+            "y: expected numbers, got one of more than 300 digits; correct it"
+        ) from None
 
 
 def quantile_grid(n: int) -> Tensor:
@@ -170,7 +178,7 @@ def quantile_grid(n: int) -> Tensor:
                 [-0.6745, -0.6745],
                 [ 0.6745, -0.6745]])
     """
-    validate.whole("n", n, 1, 20)
+    n = validate.whole("n", n, 1, 20)
     middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     steps = torch.special.ndtri(middles).float()
     return torch.cartesian_prod(steps.flip(0), steps).flip(1)
@@ -187,7 +195,7 @@ def latent_grid(
         y: for a CVAE, the digit to draw.
 
     Returns:
-        Images in [0, 1] on the CPU, row by row, (n * n, side, side).
+        As `pictures`, row by row, (n * n, ...), on the CPU.
 
     Raises:
         ValueError: the code has not two dimensions.
@@ -203,7 +211,7 @@ def latent_grid(
             "train one with n_latent=2 for a map"
         )
     z = quantile_grid(n)
-    return draw(model, z, _for_each(y, len(z)))
+    return pictures(model, z, _for_each(y, len(z)))
 
 
 def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
@@ -215,8 +223,7 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
         seed: selects them.
 
     Returns:
-        Images in [0, 1] on the CPU, (C, n, side, side); one column has one
-        code.
+        As `pictures`, (C, n, ...), on the CPU; one column has one code.
 
     Raises:
         TypeError: the model is not told one label.
@@ -233,30 +240,30 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
             "cannot be asked for a class; train a CVAE"
         )
     return torch.stack(
-        [sample_digits(model, n, y, seed) for y in range(model.n_classes)]
+        [sample(model, n, y, seed) for y in range(model.n_classes)]
     )
 
 
-def transfer(model: VAE, digits: Digits) -> Tensor:
+def transfer(model: VAE, data: Rows) -> Tensor:
     """Each digit's style drawn as every class: encode with y, decode with y'.
 
     Kingma et al. 2014, figure 1 (semi-supervised learning).
 
     Args:
         model: a CVAE of C classes.
-        digits: whose styles to take, with their labels.
+        data: whose styles to take, with their labels.
 
     Returns:
-        Images in [0, 1] on the CPU, (C, N, side, side); one column has one
-        code.
+        As `pictures`, (C, N, ...), on the CPU; one column has one code.
 
     Raises:
         TypeError: the model is not told one label.
 
     Example:
+        >>> from minivae.data import Images
         >>> from minivae.models import CVAE
         >>> images = torch.zeros(3, 28, 28, dtype=torch.uint8)
-        >>> digits = Digits(images, torch.tensor([1, 2, 3]), "blank", "test")
+        >>> digits = Images(images, torch.tensor([1, 2, 3]))
         >>> transfer(CVAE(n_latent=2), digits).shape
         torch.Size([10, 3, 28, 28])
     """
@@ -266,13 +273,9 @@ def transfer(model: VAE, digits: Digits) -> Tensor:
             f"{type(model).__name__}, which cannot be asked for a class; "
             "train a CVAE"
         )
-    validate.kind("digits", digits, Digits)
-    device = next(model.parameters()).device
-    data = digits.binarized() if model.binary else digits
-    parts = batches(data, 1000, device=device, binarize=False, shuffle=False)
-    z = torch.cat([model.code(x, y).detach() for x, y in parts])
+    z = codes(model, data)
     kinds = torch.arange(model.n_classes)
-    return torch.stack([draw(model, z, y.expand(len(z))) for y in kinds])
+    return torch.stack([pictures(model, z, y.expand(len(z))) for y in kinds])
 
 
 def fit_codes(
@@ -304,9 +307,10 @@ def fit_codes(
     from sklearn.mixture import GaussianMixture
     from torch import distributions as d
 
-    validate.whole("n_components", n_components, 1, 10)
-    validate.whole("seed", seed, 0, 0)
-    validate.rows("z", z, [1, *getattr(z, "shape", ())][-1])
+    n_components = validate.whole("n_components", n_components, 1, 10)
+    seed = validate.whole("seed", seed, 0, 0)
+    z = validate.rows("z", z, tuple(getattr(z, "shape", (1, 1))[-1:]))
+    validate.finite("z", z)
     if len(z) < max(2, n_components):
         raise ValueError(
             f"z: expected at least {max(2, n_components)} codes, got "
@@ -316,7 +320,7 @@ def fit_codes(
     fitted = GaussianMixture(
         n_components, covariance_type=kind, random_state=seed
     )
-    fitted.fit(z.double().numpy())
+    fitted.fit(z.cpu().double().numpy())
     covariances = torch.from_numpy(fitted.covariances_)
     if diagonal:
         covariances = torch.diag_embed(covariances)

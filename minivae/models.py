@@ -1,12 +1,14 @@
 """Autoencoder, VAE and conditional VAE: one story in three classes.
 
-They share one interface. `encode` and `decode` are the two halves, `loss`
-is what training lowers and `terms` what it consists of, `code` and `draw`
-are what maps and pictures are made of.
+They share one interface. `model(x)` gives the loss and what it consists of.
+`encode` and `decode` are its two halves, `encode_mean` and `decode_mean`
+what maps and pictures are made of. Whatever device an argument is on, it is
+moved to that of the model.
 """
 
 import math
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,34 +16,33 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from minivae import validate
-from minivae.objective import (
-    bernoulli_log_likelihood,
-    gaussian_kl,
-    gaussian_log_likelihood,
-    reparameterize,
-    squared_error,
-)
-
-LIKELIHOODS = ("bernoulli", "gaussian")  # that a pixel of a VAE may follow
+from minivae.likelihoods import make_likelihood
+from minivae.networks import NETWORKS
+from minivae.objective import reparameterize, squared_error
+from minivae.priors import PRIORS
 
 
-def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers of these sizes, with ReLU between them.
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Look at a model without training it: `eval()`, and no graph.
 
-    A layer before a ReLU starts with weights that keep the size of what
-    passes through (He et al. 2015); the last one starts smaller.
+    Args:
+        model: of any kind; afterwards it is as it was.
 
     Example:
-        >>> mlp(784, 256, 2)(torch.zeros(5, 784)).shape
-        torch.Size([5, 2])
+        >>> model = nn.Dropout()
+        >>> with at_rest(model):
+        ...     model(torch.ones(2))
+        tensor([1., 1.])
     """
-    linear = [nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes)]
-    for layer in linear[:-1]:
-        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-    for layer in linear:
-        nn.init.zeros_(layer.bias)
-    layers = [part for layer in linear for part in (layer, nn.ReLU())]
-    return nn.Sequential(*layers[:-1])
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in before.items():
+            module.training = mode
 
 
 class Autoencoder(nn.Module):
@@ -52,212 +53,294 @@ class Autoencoder(nn.Module):
 
     Args:
         n_latent: L, numbers in a code, at least 1.
-        hidden: sizes of the encoder's hidden layers; the decoder has them
-            in reverse order.
-        n_pixels: D, pixels of an image.
-        n_condition: C, numbers that both networks are told besides.
+        hidden: sizes of the encoder's hidden layers, which the decoder has
+            in reverse order; None takes those that are usual for the network.
+        shape: of one row of x: (channels, height, width) or (columns,).
+        network: "mlp", linear layers, or "conv", for pictures.
+        encoder: your own module instead, from x (B, *shape) to the numbers
+            of a code, (B, L), or mu and logvar (B, 2 L) for a VAE.
+        decoder: your own module instead, from z (B, L) to n_params numbers
+            for each value of x. Both get the condition (B, C) as a second
+            argument, if the model is told one.
         seed: selects the initial weights.
+        n_params, n_condition: for subclasses: numbers that the decoder
+            emits for each value of x, and C.
 
     Raises:
-        ValueError: a size or the seed is out of range.
+        TypeError, ValueError: an option is of another kind or out of range.
 
     Example:
-        >>> model, x = Autoencoder(n_latent=2), torch.zeros(3, 784)
-        >>> model.encode(x).shape, model.loss(x).shape
+        >>> model, x = Autoencoder(n_latent=2), torch.zeros(3, 1, 28, 28)
+        >>> model.encode(x).shape, model(x)["loss"].shape
         (torch.Size([3, 2]), torch.Size([3]))
     """
 
-    binary = False  # trained on grey pixels
-    unit = True  # pixels lie in [0, 1]
     n_classes = 0  # needs no labels
     conditions: tuple[int, ...] = ()  # nor any other conditions
-    withhold = 0.0  # share of them that training withholds
-    beta = 1.0  # weight of the KL, where there is one
-    per_latent = 1  # numbers the encoder emits for each dimension of z
+    condition_dropout = 0.0  # probability that training withholds one
+    n_per_latent = 1  # numbers that the encoder emits for each of z
 
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (256, 128),
-        n_pixels: int = 784,
-        n_condition: int = 0,
+        hidden: tuple[int, ...] | None = None,
+        shape: tuple[int, ...] = (1, 28, 28),
+        network: str = "mlp",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
         seed: int = 0,
+        *,
+        n_params: int = 1,
+        n_condition: int = 0,
     ) -> None:
         super().__init__()
-        validate.whole("n_latent", n_latent, 1, 20)
-        validate.whole("n_pixels", n_pixels, 1, 784)
-        validate.whole("seed", seed, 0, 0)
-        if not isinstance(hidden, tuple | list):
-            raise TypeError(
-                f"hidden: expected a tuple of sizes, got {hidden!r}; give one "
-                "such as (256, 128)"
-            )
-        for size in hidden:
-            validate.whole("hidden", size, 1, 256)
+        self.n_latent = validate.whole("n_latent", n_latent, 1, 20)
+        self.shape = validate.sizes("shape", shape, (1, 28, 28), empty=False)
+        validate.choice("network", network, tuple(NETWORKS))
+        make_pair, usual = NETWORKS[network]
+        hidden = usual if hidden is None else hidden
+        hidden = validate.sizes("hidden", hidden, usual)
+        seed = validate.whole("seed", seed, 0, 0)
+        for name, own in (("encoder", encoder), ("decoder", decoder)):
+            validate.kind(name, own, nn.Module, type(None))
         # all that it takes to build this model again
-        self.options = {
-            "n_latent": n_latent,
-            "hidden": tuple(hidden),
-            "n_pixels": n_pixels,
+        self.options: dict[str, Any] = {
+            "n_latent": self.n_latent,
+            "hidden": hidden,
+            "shape": self.shape,
+            "network": network,
+            "encoder": encoder,
+            "decoder": decoder,
             "seed": seed,
         }
-        self.n_latent, self.n_pixels = n_latent, n_pixels
-        # draw the weights, but leave the caller's random numbers alone
+        self.n_params = n_params
         enough = validate.memory(
             f"n_latent, hidden: the weights of {n_latent} and {hidden}",
             "give smaller sizes such as 20 and (256, 128)",
         )
+        # draw the weights, but leave the caller's random numbers alone
         with enough, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder = mlp(
-                n_pixels + n_condition, *hidden, self.per_latent * n_latent
-            )
-            self.decoder = mlp(
-                n_latent + n_condition, *reversed(hidden), n_pixels
-            )
+            pair = (encoder, decoder)
+            if encoder is None or decoder is None:
+                made = make_pair(
+                    self.shape,
+                    self.n_per_latent * self.n_latent,
+                    self.n_latent,
+                    n_params,
+                    n_condition,
+                    hidden,
+                )
+                pair = (encoder or made[0], decoder or made[1])
+        self.encoder: Any = pair[0]
+        self.decoder: Any = pair[1]
+
+    @property
+    def n_values(self) -> int:
+        """D, numbers in a row of x."""
+        return math.prod(self.shape)
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and so of x, z and all results."""
         return next(self.parameters()).dtype
 
-    def join(self, v: Tensor, y: Tensor | None) -> Tensor:
-        """What a network reads: here v alone, whatever y is."""
-        return v
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The range in which x must lie, or None for any."""
+        return None
+
+    def condition_vector(self, y: Tensor | None, n: int) -> Tensor | None:
+        """What both networks are told of y, (n, C); here nothing."""
+        return None
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """The code z (B, L) of pixels x (B, D)."""
-        validate.rows("x", x, self.n_pixels, self.dtype, self.unit)
-        return self.encoder(self.join(x, y))
+        """The code z (B, L) of rows x (B, *shape)."""
+        return self._encoded(x, y)
+
+    def _encoded(self, x: Tensor, y: Tensor | None) -> Tensor:
+        x = self._rows(x)
+        validate.finite("x", x, self.support)
+        told = self.condition_vector(y, len(x))
+        out = self.encoder(x) if told is None else self.encoder(x, told)
+        size = getattr(out, "shape", None)
+        if size != (len(x), self.n_per_latent * self.n_latent):
+            raise ValueError(
+                f"encoder: expected (B, {self.n_per_latent * self.n_latent}) "
+                f"from x of {tuple(x.shape)}, got {_size(out)}; let its last "
+                "layer emit that many numbers, as one tensor"
+            )
+        # as exact as the weights, also where the layers multiply in bf16
+        return out.to(self.dtype)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return validate.rows("x", x, self.shape, self.dtype).to(self.device)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Pixels (..., D) from codes z (..., L); they may leave [0, 1]."""
-        validate.rows("z", z, self.n_latent, self.dtype)
-        return self.decoder(self.join(z, y))
+        """The numbers (..., B, *shape[, n_params]) of codes z (..., B, L)."""
+        z = validate.rows("z", z, (self.n_latent,), self.dtype)
+        validate.finite("z", z)
+        z, lead = z.to(self.device), z.shape[:-1]
+        told = self.condition_vector(y, lead[-1])
+        z = z.reshape(-1, self.n_latent)
+        if told is None:
+            out = self.decoder(z)
+        else:
+            told = told.expand(*lead, -1).reshape(len(z), told.shape[-1])
+            out = self.decoder(z, told)
+        return self._unpacked(out, lead)
 
-    def terms(
+    def _unpacked(self, out: Tensor, lead: tuple[int, ...]) -> Tensor:
+        n, shape, rows = self.n_params, self.shape, math.prod(lead)
+        flat = (rows, n * self.n_values)
+        channels = (rows, n * shape[0], *shape[1:])
+        last = (rows, *shape, n)
+        size = tuple(getattr(out, "shape", ()))
+        if size not in (flat, channels, last):
+            raise ValueError(
+                f"decoder: expected {n} numbers for each value of {shape}, "
+                f"as {flat} or {channels}, got {_size(out)}; let its last "
+                "layer emit them, or flatten them"
+            )
+        if n == 1:
+            return out.reshape(*lead, *shape)
+        if size == last:
+            return out.reshape(*lead, *shape, n)
+        # flat or as channels: first the first parameter of all values
+        return out.reshape(*lead, n, *shape).movedim(-1 - len(shape), -1)
+
+    def forward(
         self,
         x: Tensor,
         y: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: torch.Generator | Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The loss and its parts, one value for each digit.
+        """The loss and its parts, one value for each row.
 
         Args:
-            x: pixels in [0, 1], (B, D).
-            y: labels, (B,), where the model is conditional.
-            generator: source of the noise, where there is any.
+            x: rows, (B, *shape).
+            y: labels (B,) or conditions (B, C), where the model needs them.
+            noise: standard normal (B, L), or what draws it, where a model
+                has noise; None is torch's global generator.
 
         Returns:
             "loss" and "reconstruction" (both the squared error), (B,).
         """
-        error = squared_error(x, self.decode(self.encode(x, y), y))
+        drawn = self.decode(self.encode(x, y), y)  # (B, *shape)
+        error = squared_error(self._rows(x).flatten(1), drawn.flatten(1))
         return {"loss": error, "reconstruction": error}
 
-    def loss(
-        self,
-        x: Tensor,
-        y: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """What training lowers, (B,). Arguments as for `terms`."""
-        return self.terms(x, y, generator)["loss"]
-
-    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def encode_mean(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The one code (B, L) that stands for x on a map."""
         return self.encode(x, y)
 
-    def draw(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The picture of a code: pixels in [0, 1], (..., D)."""
-        return self.decode(z, y).clamp(0, 1)
+    def decode_mean(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """What a code stands for, (..., B, *shape)."""
+        return self.decode(z, y)
 
 
 class VAE(Autoencoder):
     """An autoencoder whose codes follow a known distribution, N(0, I).
 
     Kingma & Welling 2014. The encoder emits a distribution q(z|x), the
-    decoder one of pixels, p(x|z). The loss is -ELBO for beta = 1.
+    decoder one of x, p(x|z). The loss is -ELBO for beta = 1.
 
     Args:
-        n_latent, hidden, seed, ...: as for `Autoencoder`.
-        likelihood: "bernoulli" for binary pixels, "gaussian" for grey ones.
-        sigma: standard deviation of a Gaussian pixel; None learns it.
+        n_latent, hidden, shape, ..., seed: as for `Autoencoder`.
+        likelihood: of x: "bernoulli" for binary pixels, "gaussian" for
+            numbers of any size, "continuous_bernoulli",
+            "discretized_logistic" or "categorical" for grey pixels; or an
+            object of your own (see `minivae.likelihoods`).
+        sigma: standard deviation of a Gaussian; None learns one, and "each"
+            one for each value of a row.
+        prior: of z: "standard" is N(0, I); or an object of your own.
         beta: weight of the KL (Higgins et al. 2017), positive or 0.
 
     Raises:
-        ValueError: an option is out of range.
+        TypeError, ValueError: an option is of another kind or out of range.
 
     Example:
-        >>> model, x = VAE(n_latent=2), torch.zeros(3, 784)
-        >>> terms = model.terms(x)
-        >>> {name: tuple(nats.shape) for name, nats in terms.items()}
+        >>> model, x = VAE(n_latent=2), torch.zeros(3, 1, 28, 28)
+        >>> {name: tuple(nats.shape) for name, nats in model(x).items()}
         {'loss': (3,), 'reconstruction': (3,), 'kl': (3,)}
     """
 
-    per_latent = 2  # mu and logvar
+    n_per_latent = 2  # mu and logvar
 
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (256, 128),
-        likelihood: str = "bernoulli",
-        sigma: float | None = None,
+        hidden: tuple[int, ...] | None = None,
+        likelihood: Any = "bernoulli",
+        sigma: float | str | None = None,
         beta: float = 1.0,
-        **sizes: int,
+        shape: tuple[int, ...] = (1, 28, 28),
+        prior: Any = "standard",
+        **options: Any,
     ) -> None:
-        super().__init__(n_latent, hidden, **sizes)
-        validate.choice("likelihood", likelihood, LIKELIHOODS)
-        validate.number("beta", beta, 1, zero=True)
-        if sigma is not None:
-            validate.number("sigma", sigma, 0.1)
-            if likelihood == "bernoulli":
-                raise ValueError(
-                    f"sigma: a Bernoulli pixel has none, got {sigma!r}; leave "
-                    'it out or choose likelihood="gaussian"'
-                )
-        self.options |= {
+        shape = validate.sizes("shape", shape, (1, 28, 28), empty=False)
+        beta = validate.number("beta", beta, 1, zero=True)
+        if sigma is not None and not isinstance(sigma, str):
+            sigma = validate.number("sigma", sigma, 0.1)
+        chosen = {
             "likelihood": likelihood,
             "sigma": sigma,
             "beta": beta,
+            "prior": prior,
         }
-        self.beta = beta
-        self.binary = self.unit = likelihood == "bernoulli"
-        if likelihood == "gaussian":
-            log_sigma = torch.tensor(math.log(sigma or 1.0))
-            self.log_sigma = nn.Parameter(log_sigma, requires_grad=not sigma)
+        if isinstance(likelihood, str):
+            likelihood = make_likelihood(likelihood, shape, sigma)
+        elif sigma is not None:
+            raise ValueError(
+                f"sigma: expected none beside a likelihood of your own, got "
+                f"{sigma!r:.40}; give it to that, such as Gaussian(0.1)"
+            )
+        _has("likelihood", likelihood, "log_prob", "mean", "n_params")
+        if isinstance(prior, str):
+            validate.choice("prior", prior, tuple(PRIORS))
+            prior = PRIORS[prior]()
+        _has("prior", prior, "kl", "log_prob", "sample")
+        super().__init__(
+            n_latent, hidden, shape, n_params=likelihood.n_params, **options
+        )
+        self.options |= chosen
+        self.likelihood, self.prior, self.beta = likelihood, prior, beta
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The range in which x must lie, or None for any."""
+        return getattr(self.likelihood, "support", None)
 
     def encode(
         self, x: Tensor, y: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mu and logvar (B, L) of q(z|x) for pixels x (B, D)."""
-        # as exact as the weights, also where the layers multiply in bf16
-        mu, logvar = super().encode(x, y).to(self.dtype).chunk(2, -1)
+        """Mu and logvar (B, L) of q(z|x) for rows x (B, *shape)."""
+        mu, logvar = self._encoded(x, y).chunk(2, -1)
         return mu, logvar
-
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Logits (or Gaussian means) (..., D) from codes z (..., L)."""
-        return super().decode(z, y)
 
     def log_likelihood(
         self, x: Tensor, z: Tensor, y: Tensor | None = None
     ) -> Tensor:
-        """log p(x|z) in nats, (..., B), of x (B, D) and z (..., B, L)."""
-        if self.binary:
-            return bernoulli_log_likelihood(x, self.decode(z, y))
-        return gaussian_log_likelihood(x, self.decode(z, y), self.log_sigma)
+        """log p(x|z) in nats, (..., B), of x (B, *shape), z (..., B, L)."""
+        return self.likelihood.log_prob(self._rows(x), self.decode(z, y))
 
-    def terms(
+    def forward(
         self,
         x: Tensor,
         y: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: torch.Generator | Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The loss and its parts, in nats, one value for each digit.
+        """The loss and its parts, in nats, one value for each row.
 
         Args:
-            x: pixels, (B, D): binary, or grey for a Gaussian likelihood.
-            y: labels, (B,), where the model is conditional.
-            generator: source of the noise, or the noise itself (B, L);
+            x: rows, (B, *shape), such as the likelihood expects.
+            y: labels (B,) or conditions (B, C), where the model needs them.
+            noise: standard normal (B, L), or the generator that draws it;
                 None is torch's global one.
 
         Returns:
@@ -265,23 +348,64 @@ class VAE(Autoencoder):
             "loss", reconstruction + beta kl. Each (B,).
         """
         mu, logvar = self.encode(x, y)  # (B, L) each
-        z = reparameterize(mu, logvar, generator)  # (B, L)
+        z = reparameterize(mu, logvar, noise)  # (B, L)
+        told = self.condition_vector(y, len(mu))
         reconstruction = -self.log_likelihood(x, z, y)  # (B,)
-        kl = gaussian_kl(mu, logvar)  # (B,)
+        kl = self.prior.kl(mu, logvar, z, told)  # (B,)
         return {
             "loss": reconstruction + self.beta * kl,
             "reconstruction": reconstruction,
             "kl": kl,
         }
 
-    def code(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def encode_mean(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """mu, the one code (B, L) that stands for x on a map."""
         return self.encode(x, y)[0]
 
-    def draw(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The mean of p(x|z) as a picture: pixels in [0, 1], (..., D)."""
-        pixels = self.decode(z, y)
-        return pixels.sigmoid() if self.binary else pixels.clamp(0, 1)
+    def decode_mean(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The mean of p(x|z), (..., B, *shape)."""
+        return self.likelihood.mean(self.decode(z, y))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New rows (n, *shape): z from the prior, x from p(x|z).
+
+        Args:
+            n: how many.
+            y: labels (n,) or conditions (n, C), where the model needs them.
+            generator: source of the noise; None is torch's global one.
+        """
+        n = validate.whole("n", n, 1, 100)
+        z = self.prior.sample(
+            n, self.n_latent, generator, self.condition_vector(y, n)
+        )
+        params = self.decode(z.to(self.dtype), y)
+        return self.likelihood.sample(params, generator)
+
+
+def _size(out: object) -> object:
+    """What a network has returned, for a message."""
+    return tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+
+
+def _has(name: str, value: object, *parts: str) -> None:
+    missing = [part for part in parts if not hasattr(value, part)]
+    if missing or isinstance(value, type):
+        what = (
+            "the class, not an object"
+            if isinstance(value, type)
+            else (f"{type(value).__name__} without {', '.join(missing)}")
+        )
+        raise TypeError(
+            f"{name}: expected a name, or an object with {', '.join(parts)}, "
+            f"got {what}; choose a name, or give an object as in "
+            f"minivae/{name}s.py"
+        )
 
 
 class CVAE(VAE):
@@ -296,76 +420,83 @@ class CVAE(VAE):
     answers for each combination of them.
 
     Args:
-        n_latent, hidden, seed, ...: as for `VAE`.
+        n_latent, hidden, ..., beta: as for `VAE`.
         n_classes: C, labels are 0 to C - 1.
         conditions: instead of one label, for each condition the number of
             its classes, or 1 for a real number: (10, 1).
-        withhold: probability that training withholds a condition.
+        condition_dropout: probability that training withholds a condition;
+            None is 0.5 for several conditions. A label is never withheld.
 
     Raises:
-        ValueError: an option is out of range.
+        TypeError, ValueError: an option is of another kind or out of range.
 
     Example:
         >>> model, z = CVAE(n_latent=2), torch.zeros(2, 2)
-        >>> model.draw(z, y=torch.tensor([3, 5])).shape
-        torch.Size([2, 784])
-        >>> CVAE(2, conditions=(3, 1)).told(torch.tensor([[2.0, math.nan]]))
+        >>> model.decode_mean(z, y=torch.tensor([3, 5])).shape
+        torch.Size([2, 1, 28, 28])
+        >>> y = torch.tensor([[2.0, math.nan]])
+        >>> CVAE(2, conditions=(3, 1)).condition_vector(y, 1)
         tensor([[0., 0., 1., 1., 0., 0.]])
     """
 
     def __init__(
         self,
         n_latent: int = 20,
-        hidden: tuple[int, ...] = (256, 128),
+        hidden: tuple[int, ...] | None = None,
         n_classes: int = 10,
         conditions: tuple[int, ...] = (),
-        withhold: float = 0.5,
-        **options,
+        condition_dropout: float | None = None,
+        **options: Any,
     ) -> None:
-        validate.whole("n_classes", n_classes, 1, 10)
-        if not isinstance(conditions, tuple | list):
-            raise TypeError(
-                f"conditions: expected a tuple of sizes, got {conditions!r}; "
-                "give one such as (10, 1)"
+        n_classes = validate.whole("n_classes", n_classes, 1, 10)
+        conditions = validate.sizes("conditions", conditions, (10, 1))
+        if condition_dropout is not None:
+            condition_dropout = validate.probability(
+                "condition_dropout", condition_dropout
             )
-        for n in conditions:
-            validate.whole("conditions", n, 1, 10)
-        validate.share("withhold", withhold)
-        told = sum(conditions) + len(conditions) or n_classes
-        super().__init__(n_latent, hidden, n_condition=told, **options)
+            if condition_dropout and not conditions:
+                raise ValueError(
+                    "condition_dropout: a model of one label never withholds "
+                    f"it, got {condition_dropout!r}; leave it out, or give "
+                    "conditions=(10,) and data with conditions"
+                )
+        elif conditions:
+            condition_dropout = 0.5
+        n = sum(conditions) + len(conditions) or n_classes
+        super().__init__(n_latent, hidden, n_condition=n, **options)
         if conditions:
-            self.conditions, self.withhold = tuple(conditions), withhold
+            self.conditions = conditions
+            self.condition_dropout = condition_dropout or 0.0
             self.options |= {
-                "conditions": self.conditions,
-                "withhold": withhold,
+                "conditions": conditions,
+                "condition_dropout": condition_dropout,
             }
         else:
             self.n_classes = n_classes
             self.options |= {"n_classes": n_classes}
 
-    def told(self, y: Any) -> Tensor:
-        """The condition as the networks read it, (B, width).
+    def condition_vector(self, y: Tensor | None, n: int) -> Tensor:
+        """What both networks are told of y.
 
         Args:
-            y: labels (B,), or conditions (B, C) with NaN where withheld.
+            y: labels (n,), or conditions (n, C) with NaN where withheld.
+            n: rows.
+
+        Returns:
+            A label as n_classes numbers, of which one is 1. Conditions one
+            after the other, each with a 1 behind it if it is given and a 0
+            if not. (n, width).
         """
         if not self.conditions:
-            return one_hot(y, self.n_classes)
-        given = ~y.isnan()  # (B, C)
+            y = validate.labels(y, n, self.n_classes).to(self.device)
+            return one_hot(y, self.n_classes).to(self.dtype)
+        y = validate.conditions(y, n, self.conditions).to(self.device)
+        given = ~y.isnan()  # (n, C)
         parts = []
-        for n, value, mask in zip(
+        for size, value, mask in zip(
             self.conditions, y.nan_to_num().unbind(1), given.unbind(1)
         ):
-            value = one_hot(value.long(), n) if n > 1 else value[:, None]
+            value = one_hot(value.long(), size) if size > 1 else value[:, None]
             # a withheld number is told as 0; the mask sets it apart from a 0
             parts += [value * mask[:, None], mask[:, None]]
-        return torch.cat(parts, -1)
-
-    def join(self, v: Tensor, y: Tensor | None) -> Tensor:
-        """The input v and the condition side by side, (..., B, width)."""
-        if self.conditions:
-            validate.conditions(y, v.shape[-2], self.conditions)
-        else:
-            validate.labels(y, v.shape[-2], self.n_classes)
-        told = self.told(y).to(v.dtype)  # (B, width)
-        return torch.cat([v, told.expand(*v.shape[:-1], -1)], -1)
+        return torch.cat(parts, -1).to(self.dtype)

@@ -6,6 +6,8 @@ two controls: the most frequent answer, and the same probe on shuffled labels
 (Hewitt & Liang 2019).
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,7 +67,7 @@ def knn_probe(
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    validate.whole("n_neighbours", n_neighbours, 1, 15)
+    n_neighbours = validate.whole("n_neighbours", n_neighbours, 1, 15)
     probe = KNeighborsClassifier(n_neighbours)
     return _probe(probe, z, y, z_test, y_test, seed)
 
@@ -74,7 +76,7 @@ def _probe(probe, z, y, z_test, y_test, seed) -> dict[str, float]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    z, y, z_test, y_test = map(np.asarray, (z, y, z_test, y_test))
+    z, y, z_test, y_test = map(_array, (z, y, z_test, y_test))
     probe = make_pipeline(StandardScaler(), probe)
     values, counts = np.unique(y, return_counts=True)
     return {
@@ -82,6 +84,13 @@ def _probe(probe, z, y, z_test, y_test, seed) -> dict[str, float]:
         "majority": float((y_test == values[counts.argmax()]).mean()),
         "shuffled": _shuffled(probe, z, y, z_test, y_test, seed),
     }
+
+
+def _array(values: Any) -> np.ndarray:
+    """As scikit-learn wants numbers, wherever they are."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+    return np.asarray(values)
 
 
 def _shuffled(probe, z, y, z_test, y_test, seed: int) -> float:
@@ -117,6 +126,9 @@ def regression_probe(
     Returns:
         "r2", and "shuffled", the same after shuffling what is learned from.
 
+    Raises:
+        ValueError: n_neighbours is not a whole number.
+
     Example:
         >>> z = torch.arange(9.0)[:, None]
         >>> scores = regression_probe(z, 3 * z[:, 0], z + 5, 3 * z[:, 0] + 15)
@@ -129,10 +141,11 @@ def regression_probe(
     from sklearn.preprocessing import StandardScaler
 
     probe = LinearRegression()
+    n_neighbours = validate.whole("n_neighbours", n_neighbours, 0, 15)
     if n_neighbours:
         probe = KNeighborsRegressor(n_neighbours)
-    known = np.asarray(z), np.asarray(value)
-    asked = np.asarray(z_test), np.asarray(value_test)
+    known = _array(z), _array(value)
+    asked = _array(z_test), _array(value_test)
     probe = make_pipeline(StandardScaler(), probe)
     return {
         "r2": float(probe.fit(*known).score(*asked)),
@@ -141,13 +154,17 @@ def regression_probe(
 
 
 def _images(images: Tensor) -> Tensor:
-    if not isinstance(images, Tensor) or images.ndim != 3:
+    """Ink (N, h, w), in double precision, on the CPU."""
+    grey = isinstance(images, Tensor) and images.ndim in (3, 4)
+    if not grey or (images.ndim == 4 and images.shape[1] != 1):
         got = getattr(images, "shape", type(images).__name__)
         raise ValueError(
-            f"images: expected a tensor (N, h, w) of ink from 0 to 1, got "
-            f"{got}; use unflatten(-1, (28, 28)) on rows of pixels"
+            "images: expected a tensor (N, h, w) or (N, 1, h, w) of ink from "
+            f"0 to 1, got {got}; use unflatten(-1, (28, 28)) on rows of "
+            "pixels, and the mean over the channels of a picture in colour"
         )
-    return images.double()
+    images = images.detach().cpu().double()
+    return images[:, 0] if images.ndim == 4 else images
 
 
 def slant(images: Tensor) -> Tensor:
@@ -158,14 +175,14 @@ def slant(images: Tensor) -> Tensor:
     straighten digits in this way).
 
     Args:
-        images: ink, (N, h, w).
+        images: ink, (N, h, w) or (N, 1, h, w).
 
     Returns:
         Degrees from -90 to 90, positive where the top lies to the right,
         (N,). 0 for a blank image or a single row.
 
     Raises:
-        ValueError: not images of three dimensions.
+        ValueError: no grey images.
 
     Example:
         >>> slant(torch.eye(9).flip(0)[None]).round()  # a stroke like /
@@ -193,13 +210,13 @@ def thickness(images: Tensor) -> Tensor:
     meet: exact for edges along rows, columns and diagonals.
 
     Args:
-        images: ink from 0 to 1, (N, h, w).
+        images: ink from 0 to 1, (N, h, w) or (N, 1, h, w).
 
     Returns:
         Pixels, (N,); 0 for a blank image.
 
     Raises:
-        ValueError: not images of three dimensions.
+        ValueError: no grey images.
 
     Example:
         >>> image = torch.zeros(1, 100, 20)
@@ -223,21 +240,24 @@ def diversity(images: Tensor) -> float:
     draws the same picture has none, however good it is.
 
     Args:
-        images: in [0, 1], (N, h, w), at least two.
+        images: in [0, 1], (N, h, w) or (N, C, h, w), at least two.
 
     Returns:
         Squared pixel values, never negative.
 
     Raises:
-        ValueError: fewer than two images, or not of three dimensions.
+        ValueError: fewer than two, or no images.
 
     Example:
         >>> diversity(torch.stack([torch.zeros(2, 2), torch.ones(2, 2)]))
         2.0
     """
-    if len(images) < 2:
+    if isinstance(images, Tensor) and images.ndim == 4:
+        images = images.flatten(1, 2)  # colours one below the other
+    ink = _images(images)
+    if len(ink) < 2:
         raise ValueError(
-            f"images: expected at least two, got {len(images)}; one image "
+            f"images: expected at least two, got {len(ink)}; one image "
             "does not differ from itself"
         )
-    return _images(images).flatten(1).var(0).sum().item()
+    return ink.flatten(1).var(0).sum().item()

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from minivae import validate
-from minivae.data import Rows, batches, seeded
+from minivae.data import Rows, seeded
+from minivae.engine.run import Run
 from minivae.models import Autoencoder
-from minivae.train import Run, TrainConfig
+from minivae.train import History, TrainConfig
 
 STAGES = ("data", "forward", "backward", "update")
 
@@ -79,7 +80,7 @@ def ratios(
 
 def stages(
     model: Autoencoder,
-    digits: Rows,
+    data: Rows,
     config: TrainConfig | None = None,
     n_steps: int = 40,
     feed: Iterable[tuple[Tensor, Tensor]] | None = None,
@@ -89,7 +90,7 @@ def stages(
 
     Args:
         model: trained in place, with the steps of `fit`.
-        digits: to train on, on the device of the model.
+        data: to train on.
         config: options; None is `TrainConfig()`.
         n_steps: how many steps.
         feed: a list or loader to take batches from, again and again; None
@@ -101,29 +102,30 @@ def stages(
 
     Example:
         >>> from minivae.data import Table
-        >>> model, data = Autoencoder(1, (), n_pixels=2), Table(torch.eye(2))
+        >>> model, data = Autoencoder(1, (), shape=(2,)), Table(torch.eye(2))
         >>> taken = stages(model, data, n_steps=3)
         >>> {name: len(seconds) for name, seconds in taken.items()}
         {'data': 3, 'forward': 3, 'backward': 3, 'update': 3}
     """
-    run = Run(model, digits, config or TrainConfig())
-    config = run.config  # with the batch size for these digits
-    run.optimizer.fused = fused
-    source = _endless(model, digits, config, feed)
+    run = Run(model, data, config or TrainConfig(), History())
+    run.optimizer.param_groups[0]["fused"] = fused
+    source = _endless(run, feed)
     taken = torch.zeros(n_steps, len(STAGES), dtype=torch.float64)
     for step in range(n_steps):
         times = [_now()]
         x, y = next(source)
         times.append(_now())
-        noise = seeded(x.device, "noise", config.seed, step)
-        with validate.trusted():
-            loss = run.network(x, y, noise)["loss"].mean()
+        noise = seeded(x.device, "noise", run.config.seed, step)
+        loss = run.mean_loss(run.forward(x, y, noise))
         times.append(_now())
         run.optimizer.zero_grad()
         loss.backward()
         times.append(_now())
-        run.update()
+        run.optimizer.step()
+        run.schedule.step()
+        run.update_average()
         times.append(_now())
+        run.step += 1
         taken[step] = torch.tensor(times, dtype=torch.float64).diff()
     return dict(zip(STAGES, taken.unbind(1)))
 
@@ -145,7 +147,7 @@ def multiply_adds(model: nn.Module) -> dict[str, int]:
         ValueError: the model has other layers.
 
     Example:
-        >>> multiply_adds(Autoencoder(2, hidden=(3,), n_pixels=4))
+        >>> multiply_adds(Autoencoder(2, hidden=(3,), shape=(4,)))
         {'forward': 36, 'backward': 60}
     """
     layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
@@ -173,7 +175,7 @@ def products(model: nn.Module, size: int) -> Callable[[], None]:
         A function to time.
 
     Example:
-        >>> model = Autoencoder(2, hidden=(3,), n_pixels=4)
+        >>> model = Autoencoder(2, hidden=(3,), shape=(4,))
         >>> multiply = products(model, size=8)
         >>> seconds({"products": multiply}, rounds=3)["products"].shape
         torch.Size([3])
@@ -199,12 +201,9 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _endless(model, digits, config, feed) -> Iterator:
-    size, seed, device = config.batch_size, config.seed, digits.device
+def _endless(run: Run, feed: Iterable | None) -> Iterator:
     for epoch in count():
-        yield from feed or batches(
-            digits, size, seed, epoch, device, model.binary
-        )
+        yield from feed or run.rows_of(epoch)
 
 
 def in_processes(n: int, *words: object) -> dict:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from minivae import validate
-from minivae.data import Digits, Table, seeded
+from minivae.data import Images, Table, seeded
 from minivae.models import VAE
 
 # mean formants F1, F2, F3 of men in hertz (Peterson & Barney 1952)
@@ -35,20 +35,19 @@ class Arc(VAE):
     """
 
     def __init__(self, sigma: float = 0.3) -> None:
-        super().__init__(1, (), likelihood="gaussian", sigma=sigma, n_pixels=2)
+        super().__init__(1, (), likelihood="gaussian", sigma=sigma, shape=(2,))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The point (..., 2) on the circle that belongs to z (..., 1)."""
         angle = 1.5 * z
         return 2 * torch.cat([angle.sin(), -angle.cos()], -1)
 
-    def sample(
+    def sample_pairs(
         self, n: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Codes (n, 1) from the prior and points (n, 2) drawn from them."""
-        z = torch.randn(n, 1, generator=generator)
-        noise = torch.randn(n, 2, generator=generator)
-        return z, self.decode(z) + self.log_sigma.exp() * noise
+        z = self.prior.sample(n, self.n_latent, generator)
+        return z, self.likelihood.sample(self.decode(z), generator)
 
 
 def gaussian_factors(
@@ -80,11 +79,11 @@ def gaussian_factors(
         >>> gaussian_factors(100, n_dims=5)
         Table(3 Gaussian factors, train, 100 x 5)
     """
-    validate.whole("n", n, 1, 1000)
+    n = validate.whole("n", n, 1, 1000)
     k = len(scales)
     turn = torch.eye(k)
     if n_dims is not None:
-        validate.whole("n_dims", n_dims, k, k)
+        n_dims = validate.whole("n_dims", n_dims, k, k)
         g = seeded("cpu", "rotation", seed)
         turn, _ = torch.linalg.qr(torch.randn(n_dims, k, generator=g))
     g = seeded("cpu", "factors", split, seed)
@@ -191,7 +190,7 @@ def moons(
     return Table(x, torch.stack([moon, _unit(place)], 1), "moons", split)
 
 
-def coloured(digits: Digits, seed: int = 0) -> Table:
+def coloured(digits: Images, seed: int = 0) -> Table:
     """Small digits in red, green or blue ink, drawn at random.
 
     Args:
@@ -205,7 +204,7 @@ def coloured(digits: Digits, seed: int = 0) -> Table:
 
     Example:
         >>> images = torch.full((2, 28, 28), 255, dtype=torch.uint8)
-        >>> digits = Digits(images, torch.tensor([3, 5]), "ink", "test")
+        >>> digits = Images(images, torch.tensor([3, 5]), "ink", "test")
         >>> data = coloured(digits)
         >>> data, data.values.sum(1)
         (Table(coloured ink, test, 2 x 588), tensor([196., 196.]))

@@ -17,12 +17,12 @@ from minivae import (
     CVAE,
     VAE,
     Autoencoder,
-    Judge,
+    Classifier,
     TrainConfig,
     data,
     fit,
-    train,
 )
+from minivae.engine.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 if os.environ.get("MINIVAE_DATA"):
@@ -88,7 +88,7 @@ def trained(digits):
 
 @pytest.fixture(scope="session")
 def judge(digits):
-    judge = Judge()
+    judge = Classifier()
     fit(judge, digits, TrainConfig(epochs=4), progress=False)
     return judge
 
@@ -153,10 +153,10 @@ def close(a, b, rtol=1e-5):
 @pytest.fixture
 def ends(monkeypatch):
     """A run that misses its end fails instead of going on for ever."""
-    epochs, one_epoch = count(), train.Run.one_epoch
+    n, batches = count(), Run.batches
 
-    def counted(run, bar, stop):
-        assert next(epochs) < 1000, "a run has no end"
-        return one_epoch(run, bar, stop)
+    def counted(run, epoch):
+        assert next(n) < 1000, "a run has no end"
+        return batches(run, epoch)
 
-    monkeypatch.setattr(train.Run, "one_epoch", counted)
+    monkeypatch.setattr(Run, "batches", counted)

@@ -49,7 +49,12 @@ TESTS = {
     "data": ["data", "engine", "downloads"],
     "__main__": ["cli"],
     "explorer/packing": ["explorer"],
-    "resume": ["train", "engine"],
+    "engine/checkpoint": ["checkpoint"],
+    "engine/device": ["engine", "train"],
+    "engine/processes": ["engine", "train"],
+    "engine/run": ["train", "engine"],
+    "engine/signals": ["train", "engine"],
+    "networks": ["networks", "models"],
     "train": ["train", "engine"],
     "validate": ["models", "data", "inputs"],
 }

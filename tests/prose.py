@@ -31,6 +31,7 @@ SIZES = {
 # whole phrases -> why
 PHRASES = {
     "a variance of 0.01": "the threshold of active_units",
+    "30 measurements": "columns of the table of tumours",
     "256 and 128 units": "the hidden layers of every network",
     "holds 95 per cent": "the explorer draws the circle where it does",
     "400 places": "20 by 20, the grid of the cover",

@@ -2,9 +2,14 @@
 
 import os
 import random
+import subprocess
+import sys
+import time
 import warnings
 import zipfile
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, digest, refused, same
@@ -19,6 +24,7 @@ from minivae import (
     fit,
     load_model,
 )
+from minivae.engine.run import describe
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def test_a_model_comes_back_as_it_was(model, tmp_path):
         for weight in model.parameters():
             weight.normal_()
     state = {
-        "model": checkpoint.describe(model),
+        "model": describe(model),
         "weights": model.state_dict(),
     }
     checkpoint.save(tmp_path / "a.pt", state)
@@ -250,12 +256,78 @@ def test_an_interrupted_write_leaves_the_old_file(
     assert [f.name for f in tmp_path.iterdir()] == ["a.pt"]
 
 
-def test_strays_of_a_killed_save_are_removed(tmp_path):
-    for name in (".a.pt.xyz.part", ".b.pt.xyz.part", "a.part"):
-        tmp_path.joinpath(name).write_bytes(b"half")
-    checkpoint.save(tmp_path / "a.pt", {"a": 1})
-    left = {f.name for f in tmp_path.iterdir()}
-    assert left == {".b.pt.xyz.part", "a.part", "a.pt"}  # not of others
+def part_of(path, process, machine=None, age=0):
+    """What a save to path by this process has written so many seconds ago."""
+    mine, number, _ = checkpoint._prefix(path).rsplit("-", 2)
+    assert number == str(os.getpid())
+    start = f".{path.name}.{machine}" if machine else mine
+    part = path.with_name(f"{start}-{process}-{age:08x}.part")
+    part.write_bytes(b"half")
+    os.utime(part, (0, time.time() - age))
+    return part
+
+
+def dead_process():
+    """The number of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_parts_of_killed_saves_are_removed_and_others_stay(tmp_path):
+    path, dead, alive = tmp_path / "a.pt", dead_process(), os.getppid()
+    stay = {
+        part_of(path, alive, age=540),
+        part_of(path, os.getpid(), age=540),  # of another thread
+        part_of(path, dead, machine="00000000", age=540),  # who knows
+        part_of(tmp_path / "b.pt", dead, age=6000),
+        part_of(tmp_path / "a", dead, age=6000),
+    }
+    part_of(path, dead)
+    part_of(path, alive, age=660)
+    part_of(path, dead, machine="00000000", age=660)
+    for name, age in ((".a.pt.17.part", 660), (".a.pt.18.part", 540)):
+        old = tmp_path / name  # as release 0.1 named them
+        old.write_bytes(b"half")
+        os.utime(old, (0, time.time() - age))
+    checkpoint.save(path, {"a": 1})
+    assert set(tmp_path.iterdir()) == stay | {path, old}
+
+
+MANY_SAVES = """
+import sys, torch
+from minivae import checkpoint
+torch.set_num_threads(1)
+path = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(300):
+    checkpoint.save(path, {"w": torch.zeros(200_000)})
+"""
+
+
+def test_two_processes_may_save_to_one_file_at_once(tmp_path):
+    path = tmp_path / "x.pt"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY_SAVES, str(path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:  # neither begins before the other is there
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert torch.equal(checkpoint.load(path)["w"], torch.zeros(200_000))
+    assert [f.name for f in tmp_path.iterdir()] == ["x.pt"]
 
 
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
@@ -275,7 +347,7 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
 def test_a_file_of_the_first_format_still_loads_and_goes_on(small, tmp_path):
     path = tmp_path / "old.pt"
     path.write_bytes((ROOT / "tests/data/format-1.pt").read_bytes())
-    model = checkpoint.load_model(path)
+    model = load_model(path)
     assert model.options["hidden"] == (4,)
     # the training that wrote it printed these losses
     known = [552.7198681640625, 548.6691577148438]
@@ -286,18 +358,103 @@ def test_a_file_of_the_first_format_still_loads_and_goes_on(small, tmp_path):
     history = fit(CVAE(2, (4,)), small, config, path, False)
     assert history.loss[:2] == known
     assert history.loss[2] < known[1]
-    assert checkpoint.load(path)["format"] == checkpoint.FORMAT == 2
+    assert checkpoint.load(path)["format"] == checkpoint.FORMAT == 3
+
+
+def test_a_file_of_the_second_format_still_loads_and_goes_on(small, tmp_path):
+    path = tmp_path / "old.pt"
+    path.write_bytes((ROOT / "tests/data/format-2.pt").read_bytes())
+    model, saved = load_model(path), checkpoint.load(path)
+    assert type(model) is CVAE
+    name = "likelihood.log_sigma"
+    assert model.likelihood.log_sigma == saved["weights"][name] != 0
+    assert (model.conditions, model.condition_dropout) == ((10, 1), 0.25)
+    # it was stopped inside the second epoch
+    assert (saved["epoch"], saved["step"]) == (1, 6)
+    ink = small.images.float().mean((1, 2)) / 255
+    told = torch.stack([small.labels.float(), ink], 1)
+    options = {"conditions": (10, 1), "likelihood": "gaussian"}
+    model = CVAE(2, (4,), condition_dropout=0.25, **options)
+    config = TrainConfig(
+        epochs=3, batch_size=64, lr=0.002, warmup=5, device="cpu"
+    )
+    data = replace(small, conditions=told)
+    history = fit(model, data, config, path, False)
+    # the release that wrote the file, not stopped, printed these
+    known = [804.4395874023437, 798.3928466796875, 786.4808178710938]
+    assert history.loss == pytest.approx(known, rel=1e-4)
+    assert history.kl == pytest.approx([0.0413, 0.1628, 0.3347], abs=1e-4)
+    assert checkpoint.load(path)["format"] == checkpoint.FORMAT
+    assert same(load_model(path).state_dict(), model.state_dict())
+
+
+def downgraded(state, form):
+    """A state as the releases of the older formats wrote it."""
+
+    def renamed(weights):
+        name, *names = [k for k in weights if "log_sigma" in k] + [
+            k for k in weights if "log_sigma" not in k
+        ]
+        return {"log_sigma": weights[name]} | {k: weights[k] for k in names}
+
+    old = dict(state["model"]["options"])
+    old["n_pixels"] = 784
+    for name in ("network", "encoder", "decoder", "prior", "shape"):
+        del old[name]
+    state = state | {
+        "format": form,
+        "model": {"class": "VAE", "options": old},
+        "weights": renamed(state["weights"]),
+        "moving": renamed(state["moving"]),
+    }
+    names = list(state["weights"])
+    kept = {names.index(k): v for k, v in state["optimizer"].items()}
+    parts = {"mean": "exp_avg", "square": "exp_avg_sq", "steps": "step"}
+    if form == 1:
+        state["optimizer"] = {"state": kept, "param_groups": [{"lr": 0.002}]}
+        for name in ("decay", "precision", "compile"):
+            del state["config"][name]
+        del state["sums"]
+    else:
+        state["optimizer"] = {
+            old: [v[new] for v in kept.values()] for old, new in parts.items()
+        }
+        state["sums"] = []
+    del state["seconds"]
+    return state
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_a_fixed_sigma_of_an_older_format_goes_on_bit_for_bit(
+    form, small, tmp_path
+):
+    path, options = tmp_path / "a.pt", {"likelihood": "gaussian", "sigma": 0.3}
+    config = TrainConfig(epochs=2, batch_size=64, device="cpu")
+    whole, again = VAE(2, (4,), **options), VAE(2, (4,), **options)
+    fit(whole, small, config, progress=False)
+    fit(again, small, replace(config, epochs=1), path, False)
+    state = downgraded(checkpoint.load(path), form)
+    assert len(state["weights"]) == 9  # of which Adam changes eight
+    checkpoint.save(path, state)
+    assert same(load_model(path).state_dict(), again.state_dict())
+    again = VAE(2, (4,), seed=0, **options)
+    fit(again, small, config, path, False)
+    assert same(again.state_dict(), whole.state_dict())
 
 
 def test_a_file_of_the_first_format_may_hold_a_model_alone(tmp_path):
     path, model = tmp_path / "old.pt", VAE(2, (4,))
     state = {
-        "model": checkpoint.describe(model),
+        "model": describe(model),
         "weights": model.state_dict(),
     }
+    old = state["model"]["options"]
+    for name in ("network", "encoder", "decoder", "prior", "shape"):
+        del old[name]
+    old["n_pixels"] = 784
     checkpoint.save(path, state | {"format": 1})
     assert checkpoint.load(path)["format"] == 1
-    there = checkpoint.load_model(path).state_dict()
+    there = load_model(path).state_dict()
     assert same(there, dict(model.state_dict()))
 
 
@@ -319,8 +476,8 @@ def test_whatever_it_was_saved_on_a_file_is_read_onto_the_cpu(
         places.append(options.get("map_location"))
         return load(*args, **options)
 
-    monkeypatch.setattr("torch.load", spy)
     checkpoint.save(tmp_path / "a.pt", {"a": torch.zeros(2)})
+    monkeypatch.setattr("torch.load", spy)
     checkpoint.load(tmp_path / "a.pt")
     assert places == ["cpu"]
 
@@ -328,7 +485,7 @@ def test_whatever_it_was_saved_on_a_file_is_read_onto_the_cpu(
 def test_a_model_goes_to_the_device_that_was_asked_for(tmp_path):
     model = VAE(2, (4,))
     state = {
-        "model": checkpoint.describe(model),
+        "model": describe(model),
         "weights": model.state_dict(),
     }
     checkpoint.save(tmp_path / "a.pt", state)
@@ -345,6 +502,7 @@ def test_folders_of_folders_are_made(tmp_path):
 def test_a_save_leaves_the_parts_of_other_files_alone(tmp_path):
     other = tmp_path / ".other.pt.1.part"
     other.write_bytes(b"")
+    os.utime(other, (0, 0))  # even if it is old
     checkpoint.save(tmp_path / "a.pt", {"n": 1})
     assert other.exists()
 
@@ -384,3 +542,30 @@ def test_two_records_of_one_name_are_refused(trained, tmp_path):
             archive.writestr(name, content)
     with refused(path, CheckpointError):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float64(0.5),
+        np.int64(3),
+        np.zeros(2),
+        ROOT,
+        lambda: 0,
+        object(),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_could_not_be_read_is_not_written(value, tmp_path):
+    path = tmp_path / "a.pt"
+    checkpoint.save(path, {"a": 1})
+    before = digest(path)
+    with refused("state:", TypeError) as caught:
+        checkpoint.save(path, {"b": [value]})
+    assert "numbers" in str(caught.value)
+    assert digest(path) == before
+    assert [f.name for f in tmp_path.iterdir()] == ["a.pt"]
+    # as a number of Python it is welcome
+    if isinstance(value, np.generic):
+        checkpoint.save(path, {"b": [value.item()]})
+        assert checkpoint.load(path)["b"] == [value.item()]

@@ -1,6 +1,8 @@
 """Every check accepts right answers, refuses wrong ones and says why."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,10 +15,15 @@ import torch
 from conftest import ROOT
 from misbehaviour import BAD, kl, loops, prints
 
-from minivae import VAE, checks
-from minivae.checks import ALL, wire
+import minivae.engine
+import minivae.objective
+from minivae import CVAE, VAE, Autoencoder, Images, Table, checks
+from minivae.checks import ALL, process, wire
 from minivae.checks.check import Check
 from minivae.checks.process import Apart, GoneError, Here
+from minivae.likelihoods import Bernoulli
+from minivae.networks import MLP
+from minivae.toys import Arc
 
 BANK = answers.load()
 SEEDS = range(10)
@@ -106,6 +113,18 @@ def test_student_code_sees_a_folder_of_its_own_that_goes():
         worker.ask({"op": "look", "name": "where"})
 
 
+def said_of(script, package):
+    """What a script prints that finds the package in this folder."""
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(package)},
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
 def test_a_script_may_check_at_its_top_level(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(
@@ -114,14 +133,71 @@ def test_a_script_may_check_at_its_top_level(tmp_path):
         "    return (mu**2 + logvar.exp() - 1 - logvar).sum(-1) / 2\n"
         "check_gaussian_kl(f)\n"
     )
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    found = said_of(script, ROOT)
+    assert found == "\N{HEAVY CHECK MARK} gaussian_kl: right\n"
+
+
+# --- the line of an error is the student's, wherever the checkout lies -------
+
+
+@pytest.mark.parametrize("place", ["minivae", "a b/minivae", "lib/minivae"])
+def test_a_checkout_of_any_name_names_the_students_line(tmp_path, place):
+    checkout = tmp_path / place
+    shutil.copytree(
+        ROOT / "minivae",
+        checkout / "minivae",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
-    assert done.stdout == "\N{HEAVY CHECK MARK} gaussian_kl: right\n"
-    assert done.stderr == ""
+    script = checkout / "mine.py"
+    script.write_text(
+        "from minivae.checks import check_gaussian_kl\n"
+        "from minivae.objective import effective_beta\n"
+        "def f(mu, logvar):\n"
+        "    return effective_beta('no such error')\n"
+        "check_gaussian_kl(f)\n"
+    )
+    # raised inside the package, in a line that is not the student's
+    found = said_of(script, checkout)
+    assert "gaussian_kl raises ValueError in line 4: error: expec" in found
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/home/minivae/mine.py",
+        "/home/a b/minivae/minivae/mine.py",
+        "/home/lib/site-packages/mine.py",
+        str(ROOT / "mine.py"),
+        str(ROOT / "minivae.py"),
+        str(ROOT / "book" / "exercises" / "mine.py"),
+        "/tmp/ipykernel_17/2381.py",
+        "<ipython-input-1-0123456789ab>",
+        "<stdin>",
+    ],
+)
+def test_code_in_these_files_is_the_students(file):
+    assert process._is_students(file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        minivae.objective.__file__,
+        minivae.engine.__file__,
+        torch.nn.functional.__file__,
+        torch.utils.data.__file__,
+        np.lib.__file__,
+        json.__file__,
+        subprocess.__file__,
+        "<frozen importlib._bootstrap>",
+    ],
+)
+def test_code_in_these_files_is_not_the_students(tmp_path, file):
+    assert not process._is_students(file)
+    if not file.startswith("<"):  # nor by a link to the same folder
+        (tmp_path / "mine").symlink_to(Path(file).parent)
+        link = tmp_path / "mine" / Path(file).name
+        assert not process._is_students(str(link))
 
 
 # --- values between processes ------------------------------------------------
@@ -161,12 +237,58 @@ def test_tensors_come_back_bit_by_bit(dtype, shape):
     assert np.array_equal(array, value.numpy())
 
 
-def test_models_and_generators_come_back_whole():
-    model = VAE(3, (4,), seed=2).eval()
+@pytest.mark.parametrize(
+    "model",
+    [
+        Autoencoder(3, (4,), shape=(5,)),
+        VAE(3, (4,), seed=2).eval(),
+        VAE(2, network="conv", shape=(3, 4, 8)),
+        VAE(2, (4,), "gaussian", shape=(5,)),
+        VAE(2, (4,), "gaussian", sigma=0.5, shape=(5,)),
+        VAE(2, (4,), "gaussian", sigma="each", shape=(5,)),
+        VAE(2, (4,), "discretized_logistic", beta=3, shape=(1, 2, 3)),
+        CVAE(2, (4,), n_classes=3, shape=(5,)),
+        CVAE(2, (4,), conditions=(3, 1), condition_dropout=0.1, shape=(5,)),
+        Arc(sigma=0.2),
+    ],
+    ids=lambda model: f"{type(model).__name__} {model.shape}",
+)
+def test_models_come_back_whole(model):
     found = wire.unpack(wire.pack(model))
-    assert type(found) is VAE and not found.training
-    for a, b in zip(found.parameters(), model.parameters()):
-        assert torch.equal(a, b)
+    assert type(found) is type(model)
+    assert found.training == model.training
+    assert found.options == model.options
+    mine, theirs = model.state_dict(), found.state_dict()
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        assert torch.equal(theirs[name], value)
+
+
+def test_a_model_with_parts_of_its_own_stays_where_it_is():
+    own = VAE(2, encoder=MLP(5, 4), shape=(5,))
+    for value in (own, VAE(2, likelihood=Bernoulli(), shape=(5,))):
+        found = wire.unpack(wire.pack(value))
+        assert found.kind == "VAE"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Images(torch.zeros(3, 4, 5).byte(), torch.arange(3), "blank", "test"),
+        Images(torch.zeros(2, 3, 4, 5).byte(), conditions=torch.ones(2, 1)),
+        Table(torch.rand(3, 2), torch.rand(3, 1), "points", "test"),
+        Table(torch.rand(3, 2, 4)),
+    ],
+    ids=repr,
+)
+def test_data_sets_come_back_whole(data):
+    found = wire.unpack(wire.pack(data))
+    assert type(found) is type(data)
+    assert (found.source, found.split) == (data.source, data.split)
+    assert found.digest() == data.digest()
+
+
+def test_generators_come_back_whole():
     generator = torch.Generator().manual_seed(3)
     torch.rand(5, generator=generator)
     other = wire.unpack(wire.pack(generator))

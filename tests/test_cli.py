@@ -11,20 +11,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, close, digest, same
 
 import minivae.__main__ as command
 from minivae import (
     CVAE,
+    VAE,
+    Classifier,
     checkpoint,
     evaluate,
     load_digits,
     load_model,
     log_likelihood,
-    sample_digits,
+    sample,
 )
-from minivae.__main__ import main
-from minivae.train import Run
+from minivae.__main__ import main, parser
+from minivae.engine.run import Run, describe
+from minivae.likelihoods import LIKELIHOODS
 
 SMALL = "--data builtin --n-latent 2 --hidden 16 --device cpu --epochs"
 
@@ -36,16 +40,20 @@ def train(path, model, epochs=1, *more):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with ae.pt, vae.pt, cvae.pt, and told.pt from Python."""
+    """A folder with ae.pt, vae.pt, cvae.pt, and others from Python."""
     folder = tmp_path_factory.mktemp("runs")
     for model in ("ae", "vae", "cvae"):
         assert train(folder / f"{model}.pt", model) == 0
-    model = CVAE(2, (16,), conditions=(10, 1))
-    state = {
-        "model": checkpoint.describe(model),
-        "weights": model.state_dict(),
+    others = {
+        "told": CVAE(2, (16,), conditions=(10, 1)),
+        "colour": VAE(2, (8,), shape=(3, 8, 8)),
+        "table": VAE(2, (8,), shape=(7,), likelihood="gaussian"),
+        "own": VAE(2, (8,), decoder=torch.nn.Linear(2, 784)),
+        "reader": Classifier(),
     }
-    checkpoint.save(folder / "told.pt", state)
+    for name, model in others.items():
+        state = {"model": describe(model), "weights": model.state_dict()}
+        checkpoint.save(folder / f"{name}.pt", state)
     return folder
 
 
@@ -111,8 +119,8 @@ def test_a_beta_of_0_is_a_beta(tmp_path):
 def test_of_several_processes_the_first_one_prints(monkeypatch, runs, capsys):
     words = ["evaluate", "--checkpoint", str(runs / "ae.pt")]
     for rank in range(2):
-        workers = partial(nullcontext, SimpleNamespace(rank=rank))
-        monkeypatch.setattr(command, "processes", workers)
+        shared = partial(nullcontext, SimpleNamespace(rank=rank))
+        monkeypatch.setattr(command, "processes", shared)
         assert main([*words, "--data", "builtin"]) == 0
         assert bool(capsys.readouterr().out) == (rank == 0)
 
@@ -157,7 +165,7 @@ def test_sample_writes_what_the_library_draws(
     assert (images.dtype, images.shape) == (np.float32, (6, 28, 28))
     assert images.min() >= 0
     assert images.max() <= 1
-    expected = sample_digits(load_model(path), 6, y, 2)
+    expected = sample(load_model(path), 6, y, 2)
     assert np.array_equal(images, expected.numpy())
 
 
@@ -165,13 +173,136 @@ def test_sample_draws_all_digits_in_turn_as_a_picture(runs, tmp_path):
     at = ["--checkpoint", str(runs / "cvae.pt"), "--out"]
     assert main(["sample", "--n", "12", *at, str(tmp_path / "a.npy")]) == 0
     y = np.load(tmp_path / "a.npy")
-    one = sample_digits(load_model(runs / "cvae.pt"), 12, 1)
+    one = sample(load_model(runs / "cvae.pt"), 12, 1)
     assert np.allclose(y[[1, 11]], one[[1, 11]])
     assert not np.allclose(y[2], one[2])
     assert main(["sample", "--n", "1", *at, str(tmp_path / "b.npy")]) == 0
     assert np.load(tmp_path / "b.npy").shape == (1, 28, 28)
     assert main(["sample", *at, str(tmp_path / "a.png")]) == 0
     assert tmp_path.joinpath("a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_colours_and_rows_are_written_as_the_model_has_them(runs, tmp_path):
+    words = ["sample", "--n", "5", "--checkpoint"]
+    for name, shape in (("colour", (5, 3, 8, 8)), ("table", (5, 7))):
+        out = tmp_path / f"{name}.npy"
+        path = str(runs / f"{name}.pt")
+        assert main([*words, path, "--out", str(out)]) == 0
+        assert np.load(out).shape == shape
+    path, out = str(runs / "colour.pt"), tmp_path / "a.png"
+    assert main([*words, path, "--out", str(out)]) == 0
+    assert out.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_reads_digits_can_be_scored_too(runs, capsys):
+    words = ["evaluate", "--data", "builtin", "--json", "--checkpoint"]
+    assert main([*words, str(runs / "reader.pt")]) == 0
+    result = last_json(capsys)
+    model, test = (
+        load_model(runs / "reader.pt"),
+        load_digits("builtin", "test"),
+    )
+    assert result["loss"] == evaluate(model, test)["loss"]
+    assert result["elbo"] is result["log_likelihood"] is None
+
+
+NETWORK = "--network conv --hidden 4 8 16"
+
+
+@pytest.mark.parametrize(
+    "model, more, expected",
+    [
+        ("vae", NETWORK, {"network": "conv", "hidden": (4, 8, 16)}),
+        ("cvae", NETWORK, {"network": "conv", "n_classes": 10}),
+        ("ae", NETWORK, {"network": "conv"}),
+        (
+            "vae",
+            "--likelihood discretized_logistic",
+            {"likelihood": "discretized_logistic", "prior": "standard"},
+        ),
+        (
+            "vae",
+            f"--likelihood discretised_logistic {NETWORK}",
+            {"likelihood": "discretised_logistic"},
+        ),
+        (
+            "vae",
+            "--likelihood continuous_bernoulli --prior standard",
+            {"likelihood": "continuous_bernoulli", "prior": "standard"},
+        ),
+        (
+            "vae",
+            "--likelihood categorical --hidden 4",
+            {"likelihood": "categorical", "hidden": (4,)},
+        ),
+        (
+            "vae",
+            "--likelihood gaussian --sigma each",
+            {"likelihood": "gaussian", "sigma": "each"},
+        ),
+        (
+            "cvae",
+            "--likelihood gaussian --sigma 0.25",
+            {"likelihood": "gaussian", "sigma": 0.25},
+        ),
+        ("vae", "--shape 784", {"shape": (784,)}),
+        ("vae", "--shape 1 28 28", {"shape": (1, 28, 28)}),
+        ("vae", "", {"shape": (1, 28, 28), "network": "mlp"}),
+    ],
+    ids=str,
+)
+def test_every_kind_is_trained_scored_and_drawn(
+    model, more, expected, tmp_path, capsys
+):
+    path, out = tmp_path / "a.pt", tmp_path / "a.npy"
+    assert train(path, model, 1, "--json", *more.split()) == 0
+    trained = last_json(capsys)["test"]
+    found = load_model(path)
+    assert expected.items() <= found.options.items()
+    words = ["evaluate", "--checkpoint", str(path), "--data", "builtin"]
+    assert main([*words, "--samples", "2", "--json"]) == 0
+    scores = last_json(capsys)
+    assert scores["reconstruction"] == trained["reconstruction"]
+    if model != "ae":
+        assert scores["log_likelihood"] > scores["elbo"] - 5
+        words = ["sample", "--checkpoint", str(path), "--out", str(out)]
+        assert main([*words, "--n", "3"]) == 0
+        shape = (784,) if found.shape == (784,) else (28, 28)
+        assert np.load(out).shape == (3, *shape)
+
+
+def options_of(one):
+    """The name of each option or command of a parser, and its action."""
+    for action in one._actions:
+        yield f"{one.prog} {'/'.join(action.option_strings)}", action
+        if action.dest == "command":
+            for inner in action.choices.values():
+                yield from options_of(inner)
+
+
+def test_every_option_has_a_help_text_and_names_its_default():
+    found = dict(options_of(parser()))
+    assert len(found) > 30
+    for name, action in found.items():
+        if action.dest == "command":  # its choices have texts instead
+            texts = [one.help for one in action._choices_actions]
+            assert len(texts) == len(action.choices) == 3
+            assert all(texts)
+            continue
+        assert action.help and len(action.help) > 4, name
+        assert not action.help.endswith("."), name
+    (commands,) = (a for a in found.values() if a.dest == "command")
+    text = commands.choices["train"].format_help()
+    assert "(default: 0.0)" in text  # of --decay, which is not nothing
+    assert "(default: None)" not in text and "(default: False)" not in text
+
+
+def test_the_command_line_knows_every_likelihood_and_option_of_a_run():
+    words = {flag for name, _ in options_of(parser()) for flag in name.split()}
+    assert {"--network", "--prior", "--shape", "--sigma"} <= words
+    for name in LIKELIHOODS:
+        line = f"train --model vae --likelihood {name}".split()
+        assert parser().parse_args(line).likelihood == name
 
 
 # float32: without instructions for bf16, a line would say so
@@ -200,6 +331,22 @@ BAD = [
     (f"{TRAIN} --beta -1", "beta"),
     (f"{TRAIN} --beta nan", "beta"),
     (f"{TRAIN} --sigma 0.1", "sigma"),
+    (f"{TRAIN} --sigma each", "sigma"),
+    (f"{TRAIN} --likelihood gaussian --sigma all", "--sigma"),
+    (f"{TRAIN} --likelihood gaussian --sigma 0", "sigma"),
+    (f"{TRAIN} --likelihood gaussian --sigma nan", "sigma"),
+    (f"{TRAIN} --likelihood categorical --sigma 1", "sigma"),
+    (f"{TRAIN} --network cnn", "cnn"),
+    (f"{TRAIN} --network conv --hidden 16", "hidden"),
+    (f"{TRAIN} --network conv --shape 784", "shape"),
+    (f"{TRAIN} --prior flat", "flat"),
+    (f"{TRAIN} --shape 0", "shape"),
+    (f"{TRAIN} --shape 2.5", "shape"),
+    (f"{TRAIN} --shape", "shape"),
+    (f"{TRAIN} --shape 3 28 28", "shape"),
+    (f"{TRAIN} --shape 783", "shape"),
+    (f"{TRAIN} --model ae --prior standard", "--prior"),
+    (f"{TRAIN} --model ae --likelihood bernoulli", "--likelihood"),
     (f"{TRAIN} --likelihood poisson", "poisson"),
     (f"{TRAIN} --device gpu", "device"),
     (f"{TRAIN} --device cuda:99", "device"),
@@ -231,6 +378,11 @@ BAD = [
     ("sample --checkpoint RUNS/cvae.pt --out RUNS/a.npy --digit -1", "y:"),
     ("sample --checkpoint RUNS/told.pt --out RUNS/a.npy --digit 5", "--digit"),
     ("evaluate --data builtin --checkpoint RUNS/told.pt", "error: --ch"),
+    ("evaluate --data builtin --checkpoint RUNS/colour.pt", "(3, 8, 8)"),
+    ("evaluate --data builtin --checkpoint RUNS/own.pt", "load_model"),
+    ("sample --checkpoint RUNS/own.pt --out RUNS/a.npy", "load_model"),
+    ("sample --checkpoint RUNS/reader.pt --out RUNS/a.npy", "model:"),
+    ("sample --checkpoint RUNS/table.pt --out RUNS/a.png", "--out"),
     (f"{TRAIN} --kl-warmup -1", "kl_warmup"),
     ("sample --checkpoint RUNS/no.pt --out RUNS/a.npy", "no.pt"),
 ]
@@ -242,7 +394,7 @@ def test_bad_options_end_with_status_2_and_one_clear_line(
 ):
     before = {f: digest(f) for f in runs.iterdir()}
     try:
-        status = main(words.replace("RUNS", str(runs)).split())
+        status = main([w.replace("RUNS", str(runs)) for w in words.split()])
     except SystemExit as stop:  # argparse has found it
         status = stop.code
     except Exception as error:
@@ -265,14 +417,14 @@ def test_bad_options_end_with_status_2_and_one_clear_line(
 def test_a_signal_ends_with_its_status_and_a_checkpoint(
     step, number, status, monkeypatch, tmp_path
 ):
-    path, update = tmp_path / "a.pt", Run.update
+    path, update = tmp_path / "a.pt", Run.update_average
 
     def spy(run):
         if run.step == step:
             os.kill(os.getpid(), number)
         update(run)
 
-    monkeypatch.setattr(Run, "update", spy)
+    monkeypatch.setattr(Run, "update_average", spy)
     try:
         found = train(path, "vae", 2)
     except SystemExit as stopped:

@@ -80,7 +80,7 @@ def test_a_trained_patient_is_found_too_and_runs_without_an_error(
     assert torch.tensor(history.loss).isfinite().all()
     assert failed(model, x) == FAULTS[kind.__name__]
     assert evaluate(model, small).keys() == {"reconstruction", "kl", "elbo"}
-    assert model.draw(torch.zeros(2, 2)).shape == (2, 784)
+    assert model.decode_mean(torch.zeros(2, 2)).shape == (2, 1, 28, 28)
 
 
 @every
@@ -88,7 +88,16 @@ def test_one_method_is_wrong_and_the_rest_is_that_of_a_vae(kind):
     assert kind.__mro__[1] is VAE
     own = {name for name in vars(kind) if not name.startswith("__")}
     assert len(own) == 1
-    assert own <= {"terms", "decode", "draw"}
+    assert own <= {"forward", "decode", "decode_mean"}
+
+
+@every
+def test_a_check_up_is_for_rows_of_any_shape(kind):
+    draw = torch.rand(20, 12, generator=generator())
+    for shape in ((12,), (1, 3, 4), (3, 2, 2)):
+        x = draw.round().view(20, *shape)
+        assert failed(kind(**SIZES, shape=shape), x) == FAULTS[kind.__name__]
+        assert failed(VAE(**SIZES, shape=shape), x) == set()
 
 
 @every
@@ -108,7 +117,7 @@ def test_a_check_up_changes_nothing(kind, x):
 def terms(kind, x, **options):
     """Terms of the patient and of a healthy model of the same weights."""
     patient, healthy = kind(**SIZES, **options), VAE(**SIZES, **options)
-    return (m.terms(x, generator=generator()) for m in (patient, healthy))
+    return (m(x, noise=generator()) for m in (patient, healthy))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,7 @@ def test_the_code_is_drawn_wrongly_as_the_name_says(name, x):
     else:
         noise = torch.randn(40, 1, generator=generator())
         z = mu + (logvar / 2).exp() * noise
-    found = model.terms(x, generator=generator())
+    found = model(x, noise=generator())
     close(found["reconstruction"], -model.log_likelihood(x, z))
     sound = reparameterize(mu, logvar, generator())
     honest = -model.log_likelihood(x, sound)
@@ -158,10 +167,10 @@ def test_sigmoids_are_one_too_many_or_one_too_few():
     twice = clinic.SigmoidTwice(**SIZES)
     logits = healthy.decode(z)
     close(twice.decode(z), logits.sigmoid())
-    assert twice.draw(z).min() >= 0.5
+    assert twice.decode_mean(z).min() >= 0.5
     forgotten = clinic.SigmoidForgotten(**SIZES)
     close(forgotten.decode(z), logits)
-    assert torch.equal(forgotten.draw(z), logits.clamp(0, 1))
+    assert torch.equal(forgotten.decode_mean(z), logits.clamp(0, 1))
 
 
 @pytest.mark.parametrize("where", ["Encoder", "Decoder"])
@@ -170,7 +179,7 @@ def test_a_label_reaches_one_side_only(where, x):
     healthy = CVAE(**SIZES)
     assert same(patient.state_dict(), healthy.state_dict())
     y, z = torch.arange(10), torch.zeros(10, 2)
-    row = x[:1].expand(10, -1)
+    row = x[:1].expand(10, 1, 28, 28)
     codes, pictures = patient.encode(row, y)[0], patient.decode(z, y)
     told, deaf = codes, pictures
     mine, other = healthy.encode(row, y)[0], healthy.decode(z, y)
@@ -179,5 +188,5 @@ def test_a_label_reaches_one_side_only(where, x):
     torch.testing.assert_close(told, mine)
     torch.testing.assert_close(deaf, other[:1].expand_as(deaf))
     assert len(told.unique(dim=0)) == 10
-    found = patient.terms(row, y, generator())
+    found = patient(row, y, generator())
     close(found["loss"], found["reconstruction"] + found["kl"])

@@ -12,14 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from conftest import refused, untouched_rng
+from conftest import missing_mnist, refused, untouched_rng
 from torchvision import datasets
 
-from minivae import DatasetError, Digits, batches, data, load_digits
-from minivae.data import Table
+from minivae import (
+    VAE,
+    DatasetError,
+    Images,
+    Table,
+    batches,
+    data,
+    evaluate,
+    load_digits,
+)
+from minivae.likelihoods import Bernoulli
 
+BINARY = Bernoulli().prepare  # draws each pixel as 0 or 1
 IMAGES = torch.zeros(3, 28, 28, dtype=torch.uint8)
 LABELS = torch.tensor([0, 4, 9])
 
@@ -28,25 +39,97 @@ LABELS = torch.tensor([0, 4, 9])
     "name, images, labels",
     [
         ("images", IMAGES.tolist(), LABELS),
-        ("images", IMAGES.numpy(), LABELS),
+        ("images", IMAGES.float().numpy(), LABELS),
+        ("images", np.array([["a"]]), LABELS),
         ("images", None, LABELS),
         ("images", IMAGES.float(), LABELS),
         ("images", IMAGES.long(), LABELS),
         ("images", IMAGES.flatten(1), LABELS),
         ("images", IMAGES[:0], LABELS[:0]),
+        ("images", IMAGES[:, :0], LABELS),
+        ("images", IMAGES[:, None].expand(3, 4, 28, 28), LABELS),
+        ("images", IMAGES[:, None, None], LABELS),
         ("labels", IMAGES, LABELS.tolist()),
-        ("labels", IMAGES, None),
+        ("labels", IMAGES, 5),
         ("labels", IMAGES, LABELS.int()),
         ("labels", IMAGES, LABELS.float()),
         ("labels", IMAGES, LABELS[:2]),
         ("labels", IMAGES, LABELS[:, None]),
-        ("labels", IMAGES, LABELS + 1),
+        ("labels", IMAGES, LABELS.float().numpy()),
         ("labels", IMAGES, LABELS - 1),
     ],
 )
 def test_wrong_digits_are_refused(name, images, labels):
     with refused(name + ":"):
-        Digits(images, labels, "made up", "train")
+        Images(images, labels, "made up", "train")
+
+
+def test_data_are_numbers_without_a_graph():
+    values = torch.zeros(3, 2, requires_grad=True)
+    with refused("values:", ValueError) as caught:
+        Table(values)
+    assert ".detach()" in str(caught.value)
+    with refused("conditions:", ValueError):
+        Table(torch.zeros(3, 2), values)
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 3])  # 0: none is named
+def test_pictures_may_have_any_size_and_up_to_three_colours(channels):
+    size = (channels, 24, 40) if channels else (24, 40)
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (5, *size), generator=draw).byte()
+    shape = (max(channels, 1), 24, 40)
+    for given in (images, images.numpy()):
+        pictures = Images(given)  # without labels
+        assert pictures.shape == shape
+        assert pictures.y is None
+        assert torch.equal(pictures.images, images)
+        x = pictures.x()
+        assert x.shape == (5, *shape)
+        assert x.dtype == torch.float32
+        assert torch.equal((255 * x).byte(), images.view(5, *shape))
+        rows = torch.tensor([3, 0])
+        assert torch.equal(pictures.x(rows), x[rows])
+        assert torch.equal(pictures[rows].x(), x[rows])
+        for part, y in batches(pictures, 2, shuffle=False):
+            assert part.shape[1:] == shape
+            assert y is None
+        once = pictures.binarized()
+        assert once.shape == shape
+        assert set(once.images.unique().tolist()) == {0, 255}
+    assert repr(pictures) == "Images(images, train, 5 images)"
+
+
+def test_labels_may_be_any_from_0_on():
+    labels = np.array([0, 40, 1000])
+    pictures = Images(IMAGES, labels)
+    assert pictures.y.dtype == torch.int64
+    assert pictures.y.tolist() == labels.tolist()
+    with refused("labels:"):
+        Images(IMAGES, -labels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+        lambda a: a[::-1][::-1, :, ::-1][:, :, ::-1],
+        np.asfortranarray,
+    ],
+    ids=["read-only", "turned", "by columns"],
+)
+def test_arrays_are_taken_however_they_lie_in_memory(change):
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    assert torch.equal(Images(change(images)).images, torch.from_numpy(images))
+    values = images.astype(np.float64)
+    assert Table(change(values)).values.tolist() == values.tolist()
+
+
+def test_arrays_of_another_machine_or_of_words_are_refused():
+    for array in (np.zeros((3, 2), ">f4"), np.full((3, 2), "a")):
+        with refused("values:", TypeError) as caught:
+            Table(array)
+        assert "astype" in str(caught.value)
 
 
 def test_rows_can_be_selected(small):
@@ -62,16 +145,16 @@ def numbered(n):
     """Digits that carry their number in two pixels and in their label."""
     images, rows = torch.zeros(n, 28, 28, dtype=torch.uint8), torch.arange(n)
     images[:, 0, 0], images[:, 0, 1] = rows % 256, rows // 256
-    return Digits(images, rows % 10, "made up", "train")
+    return Images(images, rows % 10, "made up", "train")
 
 
 def order(n, size, *key, **options):
     """The numbers of the digits, batch by batch, with labels checked."""
     parts = []
-    for x, y in batches(numbered(n), size, *key, binarize=False, **options):
-        assert x.shape == (len(y), 784)
+    for x, y in batches(numbered(n), size, *key, **options):
+        assert x.shape == (len(y), 1, 28, 28)
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
-        pixels = (255 * x).round().long()
+        pixels = (255 * x).round().long().flatten(1)
         parts.append((pixels[:, 0] + 256 * pixels[:, 1]).tolist())
         assert y.tolist() == [i % 10 for i in parts[-1]]
     return parts
@@ -102,21 +185,22 @@ def test_a_wrong_batch_size_is_refused(size):
 
 
 def test_a_single_digit_is_a_data_set(small):
-    assert small[:1].width == 784
+    assert small[:1].shape == (1, 28, 28)
     ((x, y),) = batches(small[:1], 128)
-    assert (x.shape, y.shape) == ((1, 784), (1,))
+    assert (x.shape, y.shape) == ((1, 1, 28, 28), (1,))
 
 
 def filled(value, n=200):
     images = torch.full((n, 28, 28), value, dtype=torch.uint8)
-    return Digits(images, torch.zeros(n).long(), "made up", "train")
+    return Images(images, torch.zeros(n).long(), "made up", "train")
 
 
 @pytest.mark.parametrize("value", [0, 1, 64, 128, 254, 255])
 @pytest.mark.parametrize("how", ["batches", "binarized"])
 def test_a_pixel_is_white_with_exactly_its_probability(value, how):
     if how == "batches":
-        x = torch.cat([x for x, _ in batches(filled(value), 64)])
+        parts = batches(filled(value), 64, prepare=BINARY)
+        x = torch.cat([x for x, _ in parts])
     else:
         x = filled(value).binarized().images.float() / 255
     assert set(x.unique().tolist()) <= {0, 1}
@@ -127,8 +211,8 @@ def test_a_pixel_is_white_with_exactly_its_probability(value, how):
 
 def test_binarised_digits_look_like_the_grey_ones(small):
     p = small.images.flatten(1).double() / 255
-    rows = [x for x, _ in batches(small, 64, shuffle=False)]
-    x = torch.cat(rows).double()
+    rows = batches(small, 64, shuffle=False, prepare=BINARY)
+    x = torch.cat([x for x, _ in rows]).double().flatten(1)
     score = (x - p).sum(1) / (p * (1 - p)).sum(1).sqrt()
     assert score.abs().max() < 4.5  # the largest of 200
     assert abs(score.mean()) < 3 / 200**0.5
@@ -136,7 +220,8 @@ def test_binarised_digits_look_like_the_grey_ones(small):
 
 def test_pixels_are_a_function_of_seed_and_epoch():
     def pixels(*key):
-        return torch.cat([x for x, _ in batches(filled(128), 50, *key)])
+        parts = batches(filled(128), 50, *key, prepare=BINARY)
+        return torch.cat([x for x, _ in parts])
 
     keys = [(0, 0), (0, 1), (1, 0)]
     drawn = [pixels(*key) for key in keys]
@@ -154,9 +239,41 @@ def test_the_binarised_set_is_one_and_the_same(small):
     assert torch.equal(once.labels, small.labels)
 
 
+def test_prepared_rows_are_one_and_the_same(small):
+    once = small.prepared(BINARY)
+    assert isinstance(once, Table)
+    assert (once.source, once.split) == ("builtin", "train")
+    assert torch.equal(once.values, small.binarized().x())
+    assert torch.equal(once.values, small.prepared(BINARY, 0).values)
+    assert torch.equal(once.values, once.prepared(BINARY, 7).values)
+    assert not torch.equal(once.values, small.prepared(BINARY, 7).values)
+    assert torch.equal(once.y, small.labels)
+    # another name or split has other noise
+    for change in ({"source": "another"}, {"split": "test"}):
+        other = replace(small, **change).prepared(BINARY)
+        assert not torch.equal(once.values, other.values)
+    told = replace(small, conditions=torch.ones(200, 2)).prepared(BINARY)
+    assert torch.equal(told.conditions, torch.ones(200, 2))
+    as_it_is = small.prepared(lambda x, generator: x)
+    assert torch.equal(as_it_is.values, small.x())
+    with refused("seed:"):
+        small.prepared(BINARY, -1)
+
+
+def test_seeds_may_be_numbers_of_numpy(small):
+    seed, size, epoch = np.int64(3), np.int32(64), torch.tensor(2)
+    for a, b in zip(
+        batches(small, size, seed, epoch, prepare=BINARY),
+        batches(small, 64, 3, 2, prepare=BINARY),
+    ):
+        assert torch.equal(a[0], b[0])
+    assert torch.equal(small.binarized(seed).images, small.binarized(3).images)
+
+
 def test_the_global_generator_is_left_alone(small):
     with untouched_rng():
-        list(batches(small, 64))
+        list(batches(small, 64, prepare=BINARY))
+        small.prepared(BINARY)
         small.binarized()
         load_digits("builtin", "test")
 
@@ -180,10 +297,10 @@ def conditioned(n=4, conditions=TOLD):
 
 def test_a_table_gives_its_rows_as_they_are():
     table = Table(VALUES, TOLD, "made up", "test")
-    assert (len(table), table.width) == (4, 3)
+    assert (len(table), table.shape) == (4, (3,))
     assert (table.source, table.split) == ("made up", "test")
     assert repr(table) == "Table(made up, test, 4 x 3)"
-    ((x, y),) = batches(table, 9, binarize=False, shuffle=False)
+    ((x, y),) = batches(table, 9, shuffle=False)
     assert torch.equal(x, VALUES)
     torch.testing.assert_close(y, TOLD, rtol=0, atol=0, equal_nan=True)
     part = table[torch.tensor([3, 0])]
@@ -194,11 +311,11 @@ def test_a_table_gives_its_rows_as_they_are():
 
 def test_a_table_may_have_labels_or_nothing_to_tell():
     labels = torch.tensor([3, 0, 1, 2])
-    parts = list(batches(Table(VALUES, labels), 3, binarize=False))
+    parts = list(batches(Table(VALUES, labels), 3))
     x, y = (torch.cat(p) for p in zip(*parts))
     assert y.dtype == torch.int64
     assert torch.equal(x, VALUES[[labels.tolist().index(i) for i in y]])
-    for x, y in batches(Table(VALUES), 3, binarize=False):
+    for x, y in batches(Table(VALUES), 3):
         assert y is None
         assert x.shape[1] == 3
 
@@ -207,7 +324,7 @@ def test_digits_are_told_by_label_unless_there_are_conditions():
     plain, told = numbered(4), conditioned()
     assert torch.equal(plain.y, plain.labels)
     assert told.y is told.conditions
-    assert (plain.width, len(told)) == (784, 4)
+    assert (plain.shape, len(told)) == ((1, 28, 28), 4)
     part = told[torch.tensor([1, 3])]
     assert torch.equal(part.y, TOLD[[1, 3]])
     assert part.labels.tolist() == [1, 3]
@@ -220,13 +337,12 @@ def test_digits_are_told_by_label_unless_there_are_conditions():
     "conditions",
     [
         TOLD.tolist(),
-        TOLD.numpy(),
-        TOLD.double(),
         TOLD.nan_to_num().long(),
         TOLD[:3],
         TOLD[0],
         TOLD[..., None],
         torch.zeros(4),
+        torch.tensor([0, 1, -1, 2]),
     ],
     ids=str,
 )
@@ -243,14 +359,13 @@ def test_wrong_conditions_are_refused(conditions):
     [
         None,
         VALUES.tolist(),
-        VALUES.numpy(),
-        VALUES.double(),
         VALUES.byte(),
+        VALUES.byte().numpy(),
         VALUES[0],
         VALUES[0, 0],
         VALUES[:0],
         VALUES[:, :0],
-        VALUES.view(2, 2, 3),
+        VALUES.view(4, 3, 1)[:, :, :0],
         VALUES / 0,
     ],
     ids=str,
@@ -260,10 +375,38 @@ def test_wrong_values_are_refused(values):
         Table(values)
 
 
+def test_arrays_and_numbers_of_other_precision_are_converted():
+    for values, told in (
+        (VALUES.double(), TOLD.double()),
+        (VALUES.numpy(), TOLD.numpy()),
+        (VALUES.double().numpy(), TOLD.double().numpy()),
+    ):
+        table = Table(values, told)
+        assert table.values.dtype == table.y.dtype == torch.float32
+        assert table.digest() == Table(VALUES, TOLD).digest()
+    assert Table(VALUES.half()).values.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 2), (3, 4, 5), (1, 2, 1)])
+def test_rows_of_a_table_may_have_any_shape(shape):
+    values = torch.rand(6, *shape, generator=torch.Generator().manual_seed(0))
+    table = Table(values)
+    assert table.shape == shape
+    sizes = " x ".join(map(str, (6, *shape)))
+    assert repr(table) == f"Table(table, train, {sizes})"
+    assert torch.equal(table.x(), values)
+    assert torch.equal(table[torch.tensor([4])].values, values[4:5])
+    assert table.binarized().values.shape == values.shape
+    for x, _ in batches(table, 4, prepare=BINARY):
+        assert x.shape[1:] == shape
+        assert set(x.unique().tolist()) <= {0, 1}
+
+
 def test_a_value_is_one_with_exactly_its_probability():
     chances = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])
     table = Table(chances.expand(20_000, 5).contiguous())
-    drawn = torch.cat([x for x, _ in batches(table, 999)])
+    parts = batches(table, 999, prepare=BINARY)
+    drawn = torch.cat([x for x, _ in parts])
     error = (chances * (1 - chances) / 20_000).sqrt()
     for x in (drawn, table.binarized().values):
         assert set(x.unique().tolist()) == {0, 1}
@@ -280,8 +423,8 @@ def test_only_probabilities_can_be_drawn_as_zeros_and_ones(value):
     with refused("values:"):
         table.binarized()
     with refused("values:"):
-        next(batches(table, 2))
-    next(batches(table, 2, binarize=False))
+        evaluate(VAE(2, (4,), shape=(3,)), table)
+    next(batches(table, 2))
 
 
 def test_a_digest_tells_data_apart_by_content_alone():
@@ -301,7 +444,7 @@ def test_a_digest_tells_data_apart_by_content_alone():
         numbered(4),
         conditioned(),
         numbered(5)[1:],
-        Digits(numbered(4).images, torch.tensor([0, 1, 2, 4]), "a", "b"),
+        Images(numbered(4).images, torch.tensor([0, 1, 2, 4]), "a", "b"),
     ]
     digests = {d.digest() for d in (table, *others)}
     assert len(digests) == 1 + len(others)
@@ -312,8 +455,8 @@ def test_a_digest_tells_data_apart_by_content_alone():
 
 def withheld(digits, size=100, *key, share=0.5, **options):
     """Which conditions are NaN, in the order of the digits, (N, C)."""
-    options = {"binarize": False, "shuffle": False} | options
-    parts = batches(digits, size, *key, withhold=share, **options)
+    options = {"shuffle": False} | options
+    parts = batches(digits, size, *key, condition_dropout=share, **options)
     return torch.cat([y for _, y in parts]).isnan()
 
 
@@ -336,7 +479,7 @@ def test_each_condition_is_withheld_by_its_own_chance(share):
 def test_what_is_not_withheld_is_told_as_it_is():
     assert not withheld(MANY, share=0.0).any()
     assert withheld(MANY, share=1.0).all()
-    (part,) = batches(MANY, 5000, binarize=False, shuffle=False, withhold=0.5)
+    (part,) = batches(MANY, 5000, shuffle=False, condition_dropout=0.5)
     given = ~part[1].isnan()
     assert torch.equal(part[1][given], MANY.conditions[given])
     # a condition that is not known stays so
@@ -361,7 +504,8 @@ def test_what_is_withheld_is_a_function_of_seed_and_epoch():
 
 def test_withholding_changes_neither_order_nor_pixels():
     for hidden, plain in zip(
-        batches(MANY, 64, 3, 1, withhold=0.5), batches(MANY, 64, 3, 1)
+        batches(MANY, 64, 3, 1, prepare=BINARY, condition_dropout=0.5),
+        batches(MANY, 64, 3, 1, prepare=BINARY),
     ):
         assert torch.equal(hidden[0], plain[0])
         given = ~hidden[1].isnan()
@@ -370,16 +514,16 @@ def test_withholding_changes_neither_order_nor_pixels():
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, NAN, None, "0.5", True])
 def test_a_wrong_share_is_refused(share):
-    with refused("withhold:"):
-        next(batches(MANY, 5, withhold=share))
+    with refused("condition_dropout:"):
+        next(batches(MANY, 5, condition_dropout=share))
 
 
 @pytest.mark.parametrize(
     "digits", [numbered(4), Table(VALUES)], ids=["labels", "nothing"]
 )
 def test_labels_cannot_be_withheld(digits):
-    with refused("withhold:"):
-        next(batches(digits, 5, binarize=False, withhold=0.5))
+    with refused("condition_dropout:"):
+        next(batches(digits, 5, condition_dropout=0.5))
 
 
 # --- the built-in digits ---------------------------------------------------
@@ -692,9 +836,9 @@ def test_mnist_is_mnist(split, n):
 
 def test_neighbouring_pixels_are_drawn_independently():
     grey = torch.full((400, 28, 28), 128, dtype=torch.uint8)
-    digits = Digits(grey, torch.zeros(400).long(), "made up", "test")
-    ((x, _),) = batches(digits, 400, shuffle=False)
-    x = x - x.mean()
+    digits = Images(grey, torch.zeros(400).long(), "made up", "test")
+    ((x, _),) = batches(digits, 400, shuffle=False, prepare=BINARY)
+    x = (x - x.mean()).flatten(1)
     for step in (1, 2, 3, 4, 28):
         shared = (x[:, step:] * x[:, :-step]).mean() / x.square().mean()
         assert abs(shared) < 4 / math.sqrt(x.numel()), step
@@ -706,18 +850,162 @@ def test_paper_stays_paper_and_full_ink_stays_ink():
     # a chance of 1 in 65,536 would show among three million pixels
     for value in (0, 255):
         images = torch.full((4000, 28, 28), value, dtype=torch.uint8)
-        digits = Digits(images, torch.zeros(4000).long(), "made up", "test")
-        ((x, _),) = batches(digits, 4000, shuffle=False)
+        digits = Images(images, torch.zeros(4000).long(), "made up", "test")
+        ((x, _),) = batches(digits, 4000, shuffle=False, prepare=BINARY)
         assert x.unique().tolist() == [value / 255]
 
 
 def test_batches_can_start_anywhere(small):
-    whole = list(batches(small, 64, 3, 2))
+    whole = list(batches(small, 64, 3, 2, prepare=BINARY))
     for start in range(5):
-        rest = list(batches(small, 64, 3, 2, start=start))
+        rest = list(batches(small, 64, 3, 2, start=start, prepare=BINARY))
         assert len(rest) == 4 - start
         assert all(
             torch.equal(a, b)
             for one, two in zip(rest, whole[start:])
             for a, b in zip(one, two)
         )
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_share_each_batch(small, world_size):
+    for i, (x, y) in enumerate(batches(small, 64, 3, 2)):
+        parts = [
+            list(batches(small, 64, 3, 2, rank=r, world_size=world_size))[i]
+            for r in range(world_size)
+        ]
+        for rank, (part, told) in enumerate(parts):
+            assert torch.equal(part, x[rank::world_size])
+            assert torch.equal(told, y[rank::world_size])
+    # each draws its own pixels
+    grey = filled(128)
+    parts = [
+        next(batches(grey, 200, prepare=BINARY, rank=r, world_size=2))[0]
+        for r in range(2)
+    ]
+    assert len(torch.cat(parts).flatten(1).unique(dim=0)) == 200
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [torch.zeros(3, 2), [1, 2], None, np.zeros((3, 2))],
+    ids=lambda r: type(r).__name__,
+)
+def test_what_is_neither_images_nor_a_table_is_refused(rows):
+    with refused("data:", TypeError) as caught:
+        next(batches(rows, 2))
+    assert "Table(x)" in str(caught.value)
+
+
+def test_a_loader_of_torch_is_refused_with_what_to_give_instead():
+    rows = torch.utils.data.TensorDataset(torch.zeros(3, 2))
+    with refused("data:", TypeError) as caught:
+        next(batches(torch.utils.data.DataLoader(rows), 2))
+    assert "its tensors" in str(caught.value)
+
+
+# --- files in other places and under other names
+
+
+NAMES = {
+    "files": "{}",
+    "archives": "{}.gz",
+    "dotted": "{0[0]}.{0[1]}",
+    "dotted archives": "{0[0]}.{0[1]}.gz",
+}
+
+
+def lay(folder, files, how):
+    """Put the files of a set into a folder in one of the ways they come."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        parts = name.replace("-idx", " idx").split()
+        known = NAMES[how].format(parts if "dotted" in how else name)
+        if known.endswith(".gz"):
+            content = gzip.compress(content, 1)
+        (folder / known).write_bytes(content)
+
+
+@pytest.mark.parametrize("how", NAMES)
+@pytest.mark.parametrize("place", [".", "MNIST", "MNIST/raw"])
+@pytest.mark.parametrize("given", ["root", "variable"])
+def test_files_are_read_where_and_as_they_lie(
+    monkeypatch, tmp_path, how, place, given
+):
+    right = {k: hashlib.sha256(v).hexdigest() for k, v in FILES.items()}
+    monkeypatch.setattr(data, "MNIST_SHA256", right)
+    asked = serve(monkeypatch, "MNIST", [OFFLINE])
+    lay(tmp_path / place, FILES, how)
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    root = tmp_path if given == "root" else None
+    if given == "variable":
+        monkeypatch.setenv("MINIVAE_DATA", str(tmp_path))
+    for name in ("mnist", "auto"):
+        digits = load_digits(name, root=root)
+        assert digits.source == "mnist"
+        assert torch.equal(digits.images, SET.images)
+        assert torch.equal(digits.labels, SET.labels)
+    assert asked == []
+    after = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize("how", NAMES)
+def test_altered_files_in_other_places_are_not_taken(
+    monkeypatch, tmp_path, how
+):
+    # right in their form, but the hashes are those of the real MNIST
+    serve(monkeypatch, "MNIST", [OFFLINE])
+    lay(tmp_path, FILES, how)
+    with refused(tmp_path, DatasetError) as caught:
+        load_digits("mnist", root=tmp_path)
+    assert "no network" in str(caught.value)
+
+
+def test_a_damaged_archive_is_not_taken(monkeypatch, tmp_path):
+    right = {k: hashlib.sha256(v).hexdigest() for k, v in FILES.items()}
+    monkeypatch.setattr(data, "MNIST_SHA256", right)
+    serve(monkeypatch, "MNIST", [OFFLINE])
+    archives = {k: gzip.compress(v) for k, v in FILES.items()}
+    for name, content in archives.items():
+        for wrong in (content[:-9], content[:50] + b"!" + content[51:], b""):
+            lay(tmp_path, FILES, "archives")
+            (tmp_path / f"{name}.gz").write_bytes(wrong)
+            with refused(tmp_path, DatasetError):
+                load_digits("mnist", root=tmp_path)
+
+
+def test_a_folder_for_all_sets_says_nothing_of_which_it_holds(
+    monkeypatch, tmp_path
+):
+    serve(monkeypatch, "KMNIST", [OFFLINE])
+    lay(tmp_path, FILES, "archives")  # they have the names of any set
+    with refused(tmp_path, DatasetError):
+        load_digits("kmnist", root=tmp_path)
+    lay(tmp_path / "KMNIST", FILES, "dotted archives")
+    digits = load_digits("kmnist", root=tmp_path)
+    assert digits.source == "kmnist"
+    assert torch.equal(digits.images, SET.images)
+
+
+@pytest.fixture
+def mnist_files():
+    raw = data._root(None) / "MNIST" / "raw"
+    return {name: (raw / name).read_bytes() for name in data.MNIST_SHA256}
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("how", NAMES)
+def test_mnist_is_read_from_a_folder_of_its_four_files(
+    how, mnist_files, monkeypatch, tmp_path
+):
+    assert not missing_mnist()
+    asked = serve(monkeypatch, "MNIST", [OFFLINE])
+    whole = {s: load_digits("mnist", s) for s in ("train", "test")}
+    lay(tmp_path, mnist_files, how)
+    for split, expected in whole.items():
+        found = load_digits("mnist", split, tmp_path)
+        assert found.digest() == expected.digest()
+    monkeypatch.setenv("MINIVAE_DATA", str(tmp_path))
+    assert load_digits("auto", "test").source == "mnist"
+    assert asked == []

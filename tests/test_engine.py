@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, close, refused, same
-from test_train import CONFIG, build, go, spoil
+from conftest import ROOT, close, digest, refused, same
+from test_train import CONFIG, build, go, one_epoch, spoil, stop_at
 
 from minivae import (
     VAE,
     CheckpointError,
+    History,
     TrainConfig,
     batches,
     checkpoint,
@@ -24,13 +25,16 @@ from minivae import (
     evaluate,
     fit,
     load_model,
-    train,
-    validate,
 )
+from minivae.engine import device as devices
+from minivae.engine.device import pick_compile, pick_precision
+from minivae.engine.run import Run
+from minivae.engine.signals import Stop
+from minivae.likelihoods import Bernoulli
 
 pytestmark = pytest.mark.usefixtures("ends")
 CPU = torch.device("cpu")
-LARGE = {"hidden": (128,)}  # more than engine.N_WEIGHTS
+LARGE = {"hidden": (128,)}  # more than devices.N_WEIGHTS
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -38,10 +42,10 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def test_small_networks_and_exact_ones_stay_in_float32(monkeypatch, capsys):
-    monkeypatch.setattr(engine, "has_bf16", lambda device: True)
+    monkeypatch.setattr(devices, "has_bf16", lambda device: True)
 
     def pick(model, wanted="auto"):
-        return engine.pick_precision(wanted, model, CPU)
+        return pick_precision(wanted, model, CPU)
 
     assert pick(build(**LARGE)) == torch.bfloat16
     assert pick(build()) == torch.float32
@@ -50,8 +54,8 @@ def test_small_networks_and_exact_ones_stay_in_float32(monkeypatch, capsys):
     assert pick(build(**LARGE, likelihood="gaussian")) == torch.float32
     assert pick(build(**LARGE), "float32") == torch.float32
     assert pick(build(), "bfloat16") == torch.bfloat16
-    monkeypatch.setattr(engine, "has_bf16", lambda device: False)
-    monkeypatch.setattr(engine, "_told", set())
+    monkeypatch.setattr(devices, "has_bf16", lambda device: False)
+    monkeypatch.setattr(devices, "_told", set())
     for _ in range(3):
         assert pick(build(**LARGE)) == torch.float32
     assert capsys.readouterr().err == (
@@ -74,7 +78,7 @@ def test_bf16_is_chosen_only_with_instructions_for_it(monkeypatch):
 
 def test_only_long_runs_of_large_networks_are_compiled():
     def pick(model, n, wanted="auto", device="cpu"):
-        return engine.pick_compile(wanted, model, torch.device(device), n)
+        return pick_compile(wanted, model, torch.device(device), n)
 
     long, model = engine.PAYS_FROM["cpu"], build(**LARGE)
     assert pick(model, long)
@@ -85,21 +89,52 @@ def test_only_long_runs_of_large_networks_are_compiled():
     assert pick(build(), 1, "yes")
 
 
-def terms_in(precision, model, x, y=None, say=pytest.fail, compile=False):
-    network = engine.Network(
-        model, precision, compile, len(x), engine.Workers(), say
+def terms_in(precision, model, data, compile="no"):
+    """The terms of one batch of all the data, in this precision."""
+    config = replace(
+        CONFIG, batch_size=len(data), precision=precision, compile=compile
     )
-    noise = torch.Generator().manual_seed(0)
-    with validate.trusted():
-        return network(x, y, noise)
+    run = Run(model, data, config, History())
+    run.say = pytest.fail
+    ((x, y, noise),) = run.batches(0)
+    return run.forward(x, y, noise)
+
+
+@pytest.mark.parametrize(
+    "has, device, precision, before, inside",
+    [
+        (False, "cpu", "auto", "highest", "medium"),
+        (True, "cpu", "auto", "highest", "highest"),
+        (False, "cpu", "float32", "highest", "highest"),
+        (False, "cpu", "bfloat16", "highest", "highest"),
+        (False, "cpu", "auto", "high", "high"),  # what the user has chosen
+        (False, "cuda", "auto", "highest", "highest"),
+    ],
+)
+def test_a_faster_product_is_taken_where_it_is_as_exact_and_given_back(
+    has, device, precision, before, inside, monkeypatch
+):
+    monkeypatch.setattr(devices, "has_bf16", lambda device: has)
+    now = torch.get_float32_matmul_precision
+    normal = now()
+    torch.set_float32_matmul_precision(before)
+    try:
+        with (
+            pytest.raises(ZeroDivisionError),
+            devices.fast_products(torch.device(device), precision),
+        ):
+            assert now() == inside
+            raise ZeroDivisionError
+        assert now() == before
+    finally:
+        torch.set_float32_matmul_precision(normal)
 
 
 @pytest.mark.parametrize("kind", ["ae", "vae", "cvae"])
 def test_bf16_changes_the_loss_by_little(kind, small):
     model = build(kind, **LARGE)
-    ((x, y),) = batches(small, 200, binarize=model.binary)
-    exact = terms_in(torch.float32, model, x, y)
-    rough = terms_in(torch.bfloat16, model, x, y)
+    exact = terms_in("float32", model, small)
+    rough = terms_in("bfloat16", model, small)
     assert rough.keys() == exact.keys()
     for name, value in rough.items():
         # sums of many bf16 numbers are float32: a mean is nearly exact
@@ -131,20 +166,20 @@ def test_a_compiler_that_fails_is_done_without_and_said_once(
     monkeypatch.setattr(torch, "compile", broken)
     said, model, plain = [], build(), build()
     config = replace(CONFIG, compile="yes")
-    run = train.Run(model, small, config, said.append)
-    with engine.Stop() as stop:
-        try:
-            for _ in range(2):
-                run.one_epoch(Bar(), stop)
-        except RuntimeError:
-            pytest.fail("what the compiler raised came through")
+    run = Run(model, small, config, History())
+    run.say = said.append
+    try:
+        for _ in range(2):
+            one_epoch(run)
+    except RuntimeError:
+        pytest.fail("what the compiler raised came through")
     assert len(said) == 1
     assert "torch.compile does not work here" in said[0]
-    reference = train.Run(plain, small, CONFIG)
-    with engine.Stop() as stop:
-        for _ in range(2):
-            reference.one_epoch(Bar(), stop)
+    reference = Run(plain, small, CONFIG, History())
+    for _ in range(2):
+        one_epoch(reference)
     assert same(vars(run.history), vars(reference.history))
+    assert same(model.state_dict(), plain.state_dict())
 
 
 def test_short_batches_are_never_given_to_the_compiler(monkeypatch, small):
@@ -174,21 +209,11 @@ def has_compiler():
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_compiled_terms_are_the_terms(small):
     model = build("cvae", n_latent=3)
-    ((x, y),) = batches(small[:64], 64)
-    plain = terms_in(torch.float32, model, x, y)
-    fast = terms_in(torch.float32, model, x, y, compile=True)
+    plain = terms_in("float32", model, small[:64])
+    fast = terms_in("float32", model, small[:64], compile="yes")
+    assert fast.keys() == plain.keys()
     for name, value in plain.items():
         close(fast[name].detach(), value.detach(), 1e-4)
-
-
-class Bar:
-    """A progress bar that shows nothing."""
-
-    def update(self, n):
-        pass
-
-    def set_postfix(self, terms):
-        pass
 
 
 # --- sizes and schedule
@@ -205,9 +230,12 @@ def test_batch_and_step_size_follow_the_data():
 
 def test_the_step_size_decays_to_the_end(small):
     config = replace(CONFIG, lr=0.01, warmup=1, decay=0.5)
-    run, sizes = train.Run(build(), small, config), []
-    for run.step in range(16):
-        sizes.append(run.lr)
+    run, sizes = Run(build(), small, config, History()), []
+    run.optimizer.register_step_pre_hook(
+        lambda adam, *_: sizes.append(adam.param_groups[0]["lr"])
+    )
+    for _ in range(4):
+        one_epoch(run)
     close(sizes, [0.01] * 9 + [0.01 * left / 8 for left in range(7, 0, -1)])
 
 
@@ -221,18 +249,6 @@ def test_a_run_with_decay_cannot_change_its_end(small, tmp_path):
 
 
 # --- signals
-
-
-def stop_at(monkeypatch, step, number=signal.SIGINT):
-    """Send a real signal in the middle of a step."""
-    weighted = train.Run.weighted
-
-    def spy(run, terms):
-        if run.step == step:
-            os.kill(os.getpid(), number)
-        return weighted(run, terms)
-
-    monkeypatch.setattr(train.Run, "weighted", spy)
 
 
 @pytest.mark.parametrize("step", [0, 5, 7, 8, 15])
@@ -260,6 +276,26 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert same(again.state_dict(), whole.state_dict())
 
 
+def test_the_time_of_an_epoch_is_that_of_both_its_parts(
+    monkeypatch, small, tmp_path
+):
+    now, path, mean_loss = [100.0], tmp_path / "a.pt", Run.mean_loss
+
+    def slow(run, terms):
+        now[0] += 1  # second for each step
+        return mean_loss(run, terms)
+
+    monkeypatch.setattr("minivae.engine.run.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(Run, "mean_loss", slow)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        assert go(build(), small, path).digits_per_second == [50]
+    assert checkpoint.load(path)["seconds"] == 2
+    now[0] += 1000  # while nobody trained
+    history = go(build(), small, path)
+    assert history.digits_per_second == [50, 50, 50, 50]
+
+
 def test_an_interrupt_without_a_checkpoint_says_so(monkeypatch, small, capsys):
     stop_at(monkeypatch, 2)
     assert go(build(), small).stopped
@@ -275,7 +311,7 @@ def test_sigterm_saves_and_exits_with_143(monkeypatch, small, tmp_path):
 
 
 def test_a_second_interrupt_is_immediate():
-    with pytest.raises(KeyboardInterrupt), engine.Stop() as stop:
+    with pytest.raises(KeyboardInterrupt), Stop() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.signal == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)
@@ -285,7 +321,7 @@ def test_a_second_interrupt_is_immediate():
 def test_signal_handlers_are_put_back(small):
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     go(build(), small, epochs=1)
-    with pytest.raises(ZeroDivisionError), engine.Stop():
+    with pytest.raises(ZeroDivisionError), Stop():
         raise ZeroDivisionError
     after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     assert after == before
@@ -301,39 +337,50 @@ def test_training_works_outside_the_main_thread(small):
 # --- NaN on a GPU, memory
 
 
-@pytest.mark.parametrize("bad", [(0, 2), (2,)])
+def moments(run):
+    """The weights and what Adam knows of each, as they are now."""
+    found = [w.detach().clone() for w in run.model.parameters()]
+    for kept in run.optimizer.state.values():
+        found += [v.clone() for v in kept.values()]
+    return found
+
+
+@pytest.mark.parametrize("bad", [(1, 3), (3,)])
 def test_where_nobody_waits_for_the_loss_a_nan_still_changes_nothing(
-    bad, monkeypatch, small
+    bad, monkeypatch, small, tmp_path
 ):
-    run = train.Run(build(), small, CONFIG)
-    run.patient = True  # as on a GPU
-    weighted, kept = train.Run.weighted, []
+    path = tmp_path / "a.pt"
+    run = Run(build(), small, CONFIG, History(), path)
+    run.waits = False  # as on a GPU
+    mean_loss, kept, before = Run.mean_loss, [], digest(path)
 
     def spy(run, terms):
-        loss = weighted(run, terms)
         if run.step == bad[0]:
-            kept.extend(w.detach().clone() for w in run.weights)
-            kept.extend(a.clone() for a in run.average)
-        return loss * float("nan") if run.step in bad else loss
+            kept.extend(moments(run))
+        if run.step in bad:
+            terms = terms | {"loss": terms["loss"] * float("nan")}
+        return mean_loss(run, terms)
 
-    monkeypatch.setattr(train.Run, "weighted", spy)
-    said = pytest.raises(ValueError, match=f"step {bad[0]} ")
-    with said, engine.Stop() as stop:
-        run.one_epoch(Bar(), stop)
+    monkeypatch.setattr(Run, "mean_loss", spy)
+    with pytest.raises(ValueError, match=f"step {bad[0]} "):
+        one_epoch(run)
     assert run.step == 4  # the other steps were made, without effect
-    now = [*run.weights, *run.average]
+    now = moments(run)
+    assert len(kept) == len(now) == 4 * len([*run.model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(kept, now))
+    # neither the average nor the sums of that epoch are of any use
+    assert digest(path) == before
+    assert len(run.history) == 0
 
 
 def test_waiting_or_not_gives_the_same_bits(small):
     states = []
-    for patient in (False, True):
-        run = train.Run(build(), small, CONFIG)
-        run.patient = patient
-        with engine.Stop() as stop:
-            run.one_epoch(Bar(), stop)
-        states.append([*run.weights, *run.average])
-    assert all(torch.equal(a, b) for a, b in zip(*states))
+    for waits in (True, False):
+        run = Run(build(), small, CONFIG, History())
+        run.waits = waits
+        one_epoch(run)
+        states.append(run.state())
+    assert same(*states, but="second")
 
 
 def test_too_large_a_batch_names_the_next_one_to_try():
@@ -354,20 +401,69 @@ fit(model, digits, TrainConfig(batch_size=1400, device="cpu"))
     )
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("ValueError: batch_size: 1400 digits do not fit")
+    assert last.startswith("ValueError: batch_size: 1400 rows do not fit")
     assert last.endswith("try 700")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("can't allocate memory"),
+    ],
+)
+def test_a_full_disk_is_no_batch_that_is_too_large(
+    error, monkeypatch, small, tmp_path
+):
+    folder = tmp_path / "can't allocate memory: alloc"
+    path, model, save = folder / "a.pt", build(), torch.save
+
+    def full(state, stream):
+        if state["epoch"] == 1:
+            raise error
+        return save(state, stream)
+
+    monkeypatch.setattr(torch, "save", full)
+    with refused(path, CheckpointError) as caught:
+        go(model, small, path)
+    assert "cannot be written" in str(caught.value)
+    assert "batch_size" not in str(caught.value)
+    assert checkpoint.load(path)["step"] == 0
+    assert [f.name for f in folder.iterdir()] == ["a.pt"]
+
+
+def test_an_unwritable_folder_is_no_batch_that_is_too_large(
+    monkeypatch, small, tmp_path
+):
+    path = tmp_path / "can't allocate memory" / "a.pt"
+    path.parent.write_text("a file in the way")
+    with refused(path, CheckpointError):
+        go(build(), small, path)
+
+
+def test_what_does_not_fit_in_memory_names_the_next_size(monkeypatch, small):
+    model = build()
+
+    def fail(*_):
+        raise RuntimeError("[enforce fail] can't allocate memory: 9 bytes")
+
+    model.register_forward_pre_hook(fail)
+    with refused("batch_size: 64 rows do not fit in memory") as caught:
+        go(model, small)
+    assert "try 32" in str(caught.value)
 
 
 # --- several processes
 
 
-def test_shares_of_a_batch_hold_each_digit_once(small):
+def test_parts_of_a_batch_hold_each_row_once(small):
     for n in (2, 3, 7):
         parts = [
-            list(batches(small, 64, 0, 1, binarize=False, share=(i, n)))
+            list(batches(small, 64, 0, 1, rank=i, world_size=n))
             for i in range(n)
         ]
-        whole = list(batches(small, 64, 0, 1, binarize=False))
+        whole = list(batches(small, 64, 0, 1))
         for k, (x, y) in enumerate(whole):
             got = torch.cat([part[k][0] for part in parts])
             assert len(got) == len(x)
@@ -377,9 +473,9 @@ def test_shares_of_a_batch_hold_each_digit_once(small):
                 torch.cat([part[k][1] for part in parts]), y[order]
             )
     # each draws its pixels with numbers of its own
-    a, b = (next(batches(small[:2], 2, share=(i, 2)))[0] for i in (0, 1))
     twins = replace(small[:2], images=small.images[:1].repeat(2, 1, 1))
-    a, b = (next(batches(twins, 2, share=(i, 2)))[0] for i in (0, 1))
+    drawn = {"prepare": Bernoulli().prepare, "world_size": 2}
+    a, b = (next(batches(twins, 2, rank=i, **drawn))[0] for i in (0, 1))
     assert not torch.equal(a, b)
 
 
@@ -434,6 +530,59 @@ def scored():
     return load_digits("builtin", "test")
 
 
+STOPPED = """
+import os, signal, sys
+import torch
+from minivae import CVAE, TrainConfig, checkpoint, fit, load_digits
+from minivae.engine import processes
+from minivae.engine.run import Run
+
+torch.set_num_threads(1)
+small, folder = load_digits("builtin", "train")[:200], sys.argv[1]
+config = TrainConfig(epochs=3, batch_size=8, lr=2e-3, warmup=5, device="cpu")
+mean_loss = Run.mean_loss
+
+def called(run, terms):
+    if run.step == 36 and run.processes.rank == 1:  # in the second epoch
+        os.kill(os.getpid(), signal.SIGINT)
+    return mean_loss(run, terms)
+
+with processes() as found:
+    assert found.world_size == 2
+    fit(CVAE(2, (16,)), small, config, f"{folder}/whole.pt", False)
+    Run.mean_loss = called
+    part = fit(CVAE(2, (16,)), small, config, f"{folder}/part.pt", False)
+    assert part.stopped and len(part.loss) == 1
+    Run.mean_loss = mean_loss
+    assert checkpoint.load(f"{folder}/part.pt")["step"] == 40
+    fit(CVAE(2, (16,)), small, config, f"{folder}/part.pt", False)
+"""
+
+
+def test_two_processes_that_were_stopped_report_what_one_run_does(tmp_path):
+    file = tmp_path / "stopped.py"
+    file.write_text(STOPPED)
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node=2", str(file), str(tmp_path)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "Stopped in epoch 2, step 40: saved to" in result.stdout
+    whole, part = (
+        checkpoint.load(tmp_path / f"{name}.pt") for name in ("whole", "part")
+    )
+    assert len(whole["history"]["loss"]) == 3
+    # the sums of both parts, of both processes, each counted once
+    assert same(whole["history"], part["history"])
+    assert same(whole, part, but="second")
+
+
 def test_an_error_in_the_first_process_ends_all(tmp_path):
     path = tmp_path / "bad.pt"
     path.write_bytes(b"not a checkpoint")
@@ -460,6 +609,23 @@ def test_a_gpu_learns_what_the_cpu_learns(digits):
 
 
 @gpu
+@pytest.mark.parametrize("home, there", [("cpu", "cuda"), ("cuda", "cpu")])
+def test_fit_brings_a_model_back_to_its_device(home, there, small, tmp_path):
+    path, model = tmp_path / "a.pt", VAE(2, (64,)).to(home)
+    seen = []
+    model.register_forward_pre_hook(
+        lambda module, _: seen.append(module.device.type)
+    )
+    config = replace(CONFIG, device=there)
+    fit(model, small, config, path, False)
+    assert set(seen) == {there}
+    assert {v.device.type for v in model.state_dict().values()} == {home}
+    with refused(path, CheckpointError):
+        fit(model, small, replace(config, lr=1.0), path, False)
+    assert model.device.type == home
+
+
+@gpu
 @pytest.mark.parametrize("compile", ["no", "yes"])
 def test_a_gpu_resumes_in_bf16(compile, digits, tmp_path):
     config = TrainConfig(
@@ -477,97 +643,62 @@ def test_a_gpu_resumes_in_bf16(compile, digits, tmp_path):
 @gpu
 def test_an_epoch_on_a_gpu_waits_for_nothing(digits):
     config = TrainConfig(epochs=2, device="cuda", precision="bfloat16")
-    run = train.Run(VAE(2, (64,)).cuda(), digits.to("cuda"), config)
-    feed = run.feed
+    run = Run(VAE(2, (64,)), digits, config, History())
+    rows_of = run.rows_of
 
-    def watched(start):
-        for part in feed(start):
+    def watched(epoch, start=0):
+        for part in rows_of(epoch, start):
             yield part  # the order of the digits was copied before
             torch.cuda.set_sync_debug_mode("error")
         torch.cuda.set_sync_debug_mode("default")
 
-    run.feed = watched
+    run.rows_of = watched
     try:
-        with engine.Stop() as stop:
-            run.one_epoch(Bar(), stop)
+        one_epoch(run)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(run.history.loss) == 1
 
 
-# --- Adam
-
-
-@pytest.mark.parametrize("fused", [True, False])
-def test_adam_is_that_of_pytorch(fused):
-    torch.manual_seed(0)
-    mine = [torch.nn.Parameter(torch.randn(n, 3)) for n in (4, 5)]
-    mine.append(torch.nn.Parameter(torch.ones(2), requires_grad=False))
-    theirs = [torch.nn.Parameter(w.detach().clone()) for w in mine]
-    ours = engine.Adam(mine, 0.01, (0.8, 0.95), fused)
-    known = torch.optim.Adam(theirs[:2], 0.01, (0.8, 0.95))
-    for step in range(5):
-        ours.lr = known.param_groups[0]["lr"] = 0.01 / (1 + step)
-        for weights, adam in ((mine, ours), (theirs, known)):
-            adam.zero_grad()
-            loss = weights[0].square().sum() + weights[1].cos().sum()
-            if step == 2:  # one of them has no gradient in this step
-                loss = weights[0].exp().sum()
-            loss.backward()
-            adam.step()
-    for a, b in zip(mine, theirs):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
-    # and a checkpoint names them as they are
-    names = {"mean": "exp_avg", "square": "exp_avg_sq", "steps": "step"}
-    for name, torch_name in names.items():
-        kept = [known.state[w][torch_name] for w in theirs[:2]]
-        torch.testing.assert_close(ours.state[name], kept)
-
-
-def test_training_does_not_load_the_compiler():
-    code = """
-import sys, torch
-from minivae import VAE, TrainConfig, fit, load_digits
-fit(VAE(2, (8,)), load_digits("builtin"), TrainConfig(epochs=1), None, False)
-assert "torch._dynamo" not in sys.modules, "it takes seconds"
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+# --- several processes, one at a time
 
 
 def one_of_two(rank):
     """The first or second of two processes, without the other one."""
-    workers = engine.Workers()
-    workers.rank, workers.n = rank, 2
-    return workers
+    found = engine.Processes()
+    found.rank, found.world_size = rank, 2
+    return found
 
 
-def test_each_process_has_a_share_and_a_key_of_its_own():
+def test_each_process_has_a_key_of_its_own():
     first, second = one_of_two(0), one_of_two(1)
-    assert (first.share, second.share) == ((0, 2), (1, 2))
-    assert len({first.key, second.key, engine.Workers().key}) == 3
-    assert engine.Workers().key == ()  # as if there were no processes
+    assert len({first.key, second.key, engine.Processes().key}) == 3
+    assert engine.Processes().key == ()  # as if there were no processes
 
 
 def test_what_is_true_in_any_process_is_true_in_all():
-    workers, others = one_of_two(1), [0.0]
-    workers.total = lambda flag: flag + others[0]
-    assert not workers.any(False)
-    assert workers.any(True)
+    second, others = one_of_two(1), [0.0]
+    second.total = lambda flag: flag + others[0]
+    assert not second.any(False)
+    assert second.any(True)
     others[0] = 1.0
-    assert workers.any(False)
+    assert second.any(False)
 
 
 @pytest.mark.parametrize("n, steps", [(1, [*range(1, 26)]), (2, [10, 20, 25])])
 def test_several_processes_agree_to_stop_every_ten_steps(n, steps, small):
     config = TrainConfig(batch_size=8, device="cpu")  # 25 steps an epoch
-    run, stop = train.Run(build(), small, config), engine.Stop()
-    run.workers.n, run.workers.any = n, bool  # without a message
-    found = []
-    for run.step in range(1, 26):
-        assert not run.heard(stop)
-        stop.signal = signal.SIGTERM
-        found += [run.step] * run.heard(stop)
-        stop.signal = 0
+    run, found = Run(build(), small, config, History()), []
+    run.processes.world_size, run.processes.any = n, bool  # no message
+    with run.stops_between_steps():
+        for _ in range(25):
+            run.signals.signal = signal.SIGTERM
+            run.record({"loss": torch.ones(8)})
+            found += [run.step] * run.stopped
+            run.signals.signal = run.stopped = 0
+            run.step -= 1
+            run.record({"loss": torch.ones(8)})
+            assert not run.stopped
     assert found == steps
 
 
@@ -586,17 +717,17 @@ def test_an_error_of_the_first_process_is_raised_in_all(n, monkeypatch):
     monkeypatch.setattr(
         torch.distributed, "broadcast_object_list", sent.extend
     )
-    workers = one_of_two(0)
-    workers.n, failed = n, CheckpointError("damaged")
+    first = one_of_two(0)
+    first.world_size, failed = n, CheckpointError("damaged")
 
     def fail():
         raise failed
 
     with pytest.raises(CheckpointError, match="damaged"):
-        workers.from_first(fail)
+        first.from_first(fail)
     assert sent == [failed] * (n - 1)
 
 
 def test_sums_over_processes_keep_small_differences():
     values = torch.tensor([1e8, 1.0], dtype=torch.float64)
-    assert engine.Workers().total(values.sum()).item() == 100_000_001
+    assert engine.Processes().total(values.sum()).item() == 100_000_001

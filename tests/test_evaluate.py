@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import close, refused, same, untouched_rng
@@ -23,8 +24,9 @@ from minivae import (
     CVAE,
     VAE,
     Autoencoder,
-    Digits,
-    Judge,
+    Classifier,
+    Images,
+    Table,
     TrainConfig,
     codes,
     evaluate,
@@ -63,7 +65,7 @@ def test_scores_are_those_of_torch_distributions(kind, small):
     x = small.binarized().images.flatten(1).float() / 255
     with torch.no_grad():
         mu, logvar = model.encode(x, small.labels)
-        logits = model.decode(mu, small.labels)
+        logits = model.decode(mu, small.labels).flatten(1)
         p = Bernoulli(logits=logits).log_prob(x).sum(1).double()
         q = Normal(mu, (logvar / 2).exp())
         kl = kl_torch(q, Normal(0.0, 1.0)).sum(1).double()
@@ -100,7 +102,7 @@ def test_an_autoencoder_has_an_error_but_no_elbo(small):
     scores = evaluate(model, small, batch_size=64)
     assert scores.keys() == {"reconstruction"}
     x = small.images.flatten(1).float() / 255  # grey
-    error = model.loss(x).detach().double().mean()
+    error = model(x)["loss"].detach().double().mean()
     close(scores["reconstruction"], error)
     with refused("model:", TypeError):
         log_likelihood(model, small)
@@ -110,7 +112,8 @@ def test_a_gaussian_model_is_scored_on_grey_pixels(small):
     model = certain(VAE(**SIZES, likelihood="gaussian", sigma=0.5))
     x = small.images.flatten(1).float() / 255
     with torch.no_grad():
-        p = Normal(model.decode(model.code(x)), 0.5).log_prob(x).sum(1)
+        mean = model.decode(model.encode_mean(x)).flatten(1)
+        p = Normal(mean, 0.5).log_prob(x).sum(1)
     close(evaluate(model, small)["reconstruction"], -p.double().mean())
 
 
@@ -136,8 +139,8 @@ def linear():
     """
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(256, (30, 4, 4), dtype=torch.uint8, generator=draw)
-    digits = Digits(images, torch.zeros(30).long(), "made up", "test")
-    model = VAE(2, (), "gaussian", sigma=0.4, n_pixels=16).double()
+    digits = Images(images, torch.zeros(30).long(), "made up", "test")
+    model = VAE(2, (), "gaussian", sigma=0.4, shape=(1, 4, 4)).double()
     (encoder,), (decoder,) = model.encoder, model.decoder
     W = torch.linalg.qr(decoder.weight.detach())[0] * torch.tensor([0.9, 0.5])
     b, precision = decoder.bias.detach(), 1 + W.square().sum(0) / 0.16
@@ -160,6 +163,17 @@ def test_the_exact_posterior_gives_the_exact_evidence(linear, n_samples):
     with torch.no_grad():
         weights = log_importance_weights(model, x.float(), None, n_samples)
     close(weights.double(), exact.expand(n_samples, -1), 1e-4)
+
+
+def test_numbers_of_numpy_select_the_same_codes(small):
+    model, seed = VAE(**SIZES), np.int64(1)
+    assert evaluate(model, small, seed=seed) == evaluate(model, small, seed=1)
+    found = log_likelihood(model, small, np.int32(3), seed)
+    assert found == log_likelihood(model, small, 3, 1)
+    assert split_kl(model, small, seed=seed) == split_kl(model, small, seed=1)
+    active = active_units(model, small, np.float32(0.5))
+    assert torch.equal(active, active_units(model, small, 0.5))
+    assert torch.equal(code_grid(2, np.int64(4)), code_grid(2, 4))
 
 
 def test_another_posterior_gives_the_evidence_up_to_its_error(linear):
@@ -214,7 +228,7 @@ def test_scoring_leaves_the_model_alone(small):
 
 def test_a_judge_learns_to_read(digits):
     with untouched_rng():
-        judge = Judge()
+        judge = Classifier()
     before = judge.accuracy(digits)
     fit(judge, digits, CONFIG, progress=False)
     assert judge.accuracy(digits) > max(0.9, before)
@@ -267,7 +281,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_joint_is_likelihood_times_prior_of_each_pair(case):
     kind, options, y = CASES[case]
-    model = kind(2, (8,), n_pixels=5, **options)
+    model = kind(2, (8,), shape=(5,), **options)
     x, z = draw(7, 5).sigmoid().round(), 2 * draw(11, 2, seed=1)
     table = log_joint(model, x, z, y)
     assert table.shape == (11, 7)
@@ -290,8 +304,28 @@ class Laplacian(CVAE):
         return Laplace(self.decode(z, y), 0.7).log_prob(x).sum(-1)
 
 
+OTHERS = ("continuous_bernoulli", "discretized_logistic", "categorical")
+
+
+@pytest.mark.parametrize("likelihood", OTHERS)
+@pytest.mark.parametrize("many", [False, True])
+def test_the_joint_of_likelihoods_without_a_short_cut(likelihood, many):
+    model = CVAE(2, (8,), shape=(5,), likelihood=likelihood, n_classes=3)
+    # so many pairs that they are looked at in parts
+    x = draw(3000 if many else 7, 5).sigmoid()
+    z, y = 2 * draw(11, 2, seed=1), torch.tensor([2])
+    table = log_joint(model, x, z, y)
+    assert table.shape == (11, len(x))
+    prior = Normal(0.0, 1.0).log_prob(z).sum(1)
+    with torch.no_grad():
+        for g in range(11):
+            code, told = z[[g]].expand(len(x), -1), y.expand(len(x))
+            p = model.log_likelihood(x, code, told) + prior[g]
+            torch.testing.assert_close(table[g], p, rtol=1e-5, atol=1e-5)
+
+
 def test_the_joint_of_another_likelihood_is_its_own():
-    model = Laplacian(2, n_pixels=5)
+    model = Laplacian(2, shape=(5,))
     x, z, y = draw(7, 5), draw(11, 2, seed=1), torch.tensor([4])
     with torch.no_grad():
         mean = model.decode(z, y.expand(11))  # (11, 5)
@@ -300,11 +334,31 @@ def test_the_joint_of_another_likelihood_is_its_own():
     close(log_joint(model, x, z, y), pixels + prior[:, None])
 
 
+def test_the_evidence_of_another_likelihood_is_its_own():
+    model = loud(Laplacian(1, shape=(3,), n_classes=2))
+    x, y = draw(6, 3), torch.arange(6) % 2
+    z = torch.linspace(-6, 6, 2001)[:, None]
+    found = log_evidence(model, x, y)
+    for i in range(6):
+        with torch.no_grad():
+            mean = model.decode(z, y[i].expand(2001)).double()
+        p = Laplace(mean, 0.7).log_prob(x[i].double()).sum(1)
+        p = (p + Normal(0.0, 1.0).log_prob(z[:, 0].double())).exp()
+        exact = torch.trapezoid(p, z[:, 0].double()).log()
+        close(found[i], exact, 1e-3)  # a density with kinks
+    gaussian = VAE(1, (8,), "gaussian", shape=(3,))
+    other = type("Other", (VAE,), {"log_likelihood": Laplacian.log_likelihood})
+    other = other(1, (8,), "gaussian", shape=(3,))
+    assert same(gaussian.state_dict(), other.state_dict())
+    gap = log_evidence(gaussian, x) - log_evidence(other, x)
+    assert gap.abs().min() > 1e-3
+
+
 @pytest.mark.parametrize("n_latent", [1, 2])
 def test_the_evidence_of_a_linear_model_is_that_of_probabilistic_pca(
     n_latent,
 ):
-    model = VAE(n_latent, (), "gaussian", sigma=0.5, n_pixels=3)
+    model = VAE(n_latent, (), "gaussian", sigma=0.5, shape=(3,))
     W, b = draw(3, n_latent), draw(3, seed=1)
     with torch.no_grad():
         model.decoder[0].weight.copy_(W)
@@ -345,13 +399,30 @@ def loud(model, seed=5):
     with torch.no_grad():
         for i, weight in enumerate(model.parameters()):
             size = 2 / weight.shape[-1] ** 0.5 if weight.ndim > 1 else 0.5
-            weight.copy_(size * draw(*weight.shape, seed=seed + i))
+            weight.copy_(size * draw(weight.shape, seed=seed + i))
     return model
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "discretized_logistic"])
+def test_the_evidence_of_a_pixel_of_256_levels_is_its_probability(likelihood):
+    model = loud(VAE(1, (6,), likelihood, shape=(1,)))
+    levels = torch.arange(256.0)[:, None] / 255
+    found = log_evidence(model, levels)
+    close(found.exp().sum(), 1.0, 1e-5)
+    assert found.std() > 0.1
+
+
+def test_the_evidence_of_a_pixel_from_0_to_1_is_a_density():
+    model = loud(VAE(1, (6,), "continuous_bernoulli", shape=(1,)))
+    x = torch.linspace(0, 1, 1001)[:, None]
+    found = log_evidence(model, x)
+    close(torch.trapezoid(found.exp(), x[:, 0].double()), 1.0, 1e-4)
+    assert found.std() > 0.1
 
 
 @pytest.mark.parametrize("n_latent", [1, 2])
 def test_the_evidence_of_binary_pixels_is_their_probability(n_latent):
-    model = loud(VAE(n_latent, (6,), n_pixels=4))
+    model = loud(VAE(n_latent, (6,), shape=(4,)))
     x = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))
     found = log_evidence(model, x)
     close(found.exp().sum(), 1.0, 1e-5)  # all that there is
@@ -362,7 +433,7 @@ def test_the_evidence_of_binary_pixels_is_their_probability(n_latent):
 @pytest.mark.parametrize("case", ["labels", "told"])
 def test_each_image_is_scored_under_its_own_condition(case):
     kind, options, _ = CASES[case]
-    model = loud(kind(1, (6,), n_pixels=4, **options))
+    model = loud(kind(1, (6,), shape=(4,), **options))
     x = draw(12, 4).sigmoid().round()
     y = torch.arange(12) * 7 % 4
     if case == "told":
@@ -376,7 +447,7 @@ def test_each_image_is_scored_under_its_own_condition(case):
 
 
 def test_withheld_conditions_share_the_work_of_the_decoder():
-    model, seen = CVAE(1, (6,), n_pixels=4, conditions=(3, 1)), []
+    model, seen = CVAE(1, (6,), shape=(4,), conditions=(3, 1)), []
     model.decoder.register_forward_pre_hook(lambda _, v: seen.append(v))
     y = torch.tensor([[NAN, NAN], [1.0, NAN]]).repeat(10, 1)
     log_evidence(model, draw(20, 4).sigmoid(), y)
@@ -455,6 +526,38 @@ def test_optimising_starts_at_the_encoder_and_raises_the_elbo(small):
     )
     assert (after > before).double().mean() > 0.9
     assert after.mean() > before.mean() + 1
+
+
+def noisy():
+    """A model that answers otherwise while it is trained."""
+    encoder = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5)
+    )
+    encoder.append(torch.nn.Linear(8, 4))
+    return VAE(2, shape=(4,), encoder=encoder)
+
+
+def test_a_model_is_looked_at_as_it_is_used_and_left_as_it_was():
+    data = Table(draw(20, 4).sigmoid())
+    x, z = draw(20, 4).sigmoid(), draw(5, 2)
+    calls = {
+        evaluate: (data,),
+        log_likelihood: (data, 2),
+        log_joint: (x, z),
+        log_evidence: (x, None, 5),
+        optimise_q: (x, None, 3),
+        posteriors: (data,),
+        codes: (data,),
+    }
+    model = noisy()
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    for function, given in calls.items():
+        found = [function(model.train(mode), *given) for mode in (True, False)]
+        assert same(*map(list, ([f] for f in found))), function
+        assert not model.training
+        function(model.train(), *given)
+        assert all(part.training for part in model.modules())
+    assert same(kept, model.state_dict())
 
 
 def test_both_gradients_have_the_right_mean_and_the_path_less_noise():
@@ -635,8 +738,8 @@ def test_scores_of_tables_and_conditions_are_those_of_their_rows(small):
     model = certain(CVAE(**SIZES, conditions=(10, 1)))
     x = small.binarized().x(torch.arange(200))
     with torch.no_grad():
-        terms = model.terms(x, y)
-        expected = model.code(x, y)
+        terms = model(x, y)
+        expected = model.encode_mean(x, y)
     scores = evaluate(model, told, batch_size=64)
     close(scores["kl"], terms["kl"].double().mean())
     close(scores["reconstruction"], terms["reconstruction"].double().mean())
@@ -660,18 +763,89 @@ def test_processes_share_the_digits_and_add_up_what_they_find(small):
     model = certain(VAE(**SIZES))
     whole, parts = evaluate(model, small[:199]), []
     for rank in (0, 1):
-        one = SimpleNamespace(rank=rank, n=2, key=(2, rank))
+        one = SimpleNamespace(rank=rank, world_size=2, key=(2, rank))
         one.total = lambda value: 10 * value  # whatever the others found
-        parts.append(evaluate(model, small[:199], workers=one))
+        parts.append(evaluate(model, small[:199], processes=one))
     for name, value in whole.items():
         close(sum(part[name] for part in parts), 10 * value, 1e-4)
         assert parts[0][name] != parts[1][name]
 
 
 def test_a_judge_has_one_loss_for_each_digit(small):
-    judge = Judge()
-    x, y = small.images[:5].flatten(1) / 255, small.labels[:5]
+    judge = Classifier()
+    x, y = small.images[:5] / 255, small.labels[:5]
     with torch.no_grad():
-        loss = judge.terms(x, y)["loss"]
+        loss = judge(x, y)["loss"]
         p = judge.encode(x).softmax(-1)[range(5), y]
     close(loss, -p.log())
+
+
+def test_values_that_no_likelihood_expects_are_refused():
+    wrong = Table(3 * draw(9, 4))
+    binary, numbers = (
+        VAE(2, (8,), kind, shape=(4,)) for kind in ("bernoulli", "gaussian")
+    )
+    for function in (evaluate, log_likelihood, posteriors, codes, split_kl):
+        function(numbers, wrong)
+        with refused("values:", ValueError) as caught:
+            function(binary, wrong)  # not drawn as 0 or 1 in silence
+        assert "gaussian" in str(caught.value)
+    for data in (wrong.values, None):
+        for function in (evaluate, log_likelihood, posteriors, codes):
+            with refused("data:", TypeError):
+                function(numbers, data)
+
+
+class Own(torch.nn.Module):
+    """A module of nobody's package, with terms of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x, y, noise):
+        size = self.scale * x.flatten(1).sum(1)
+        return {"loss": size, "size": size, "rows": torch.ones(len(x))}
+
+
+def test_any_module_that_returns_terms_can_be_scored(small):
+    found = evaluate(Own(), small[:50], batch_size=7)
+    assert found.keys() == {"size", "rows"}
+    close(found["size"], 2 * small[:50].x().double().sum() / 50)
+    assert found["rows"] == 1
+    for function in (codes, posteriors, log_likelihood):
+        with refused("model:", TypeError):
+            function(Own(), small)
+    for model in (None, "vae.pt", VAE):
+        with refused("model:", TypeError):
+            evaluate(model, small)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 20), (3, 32, 8), (1, 9, 14)])
+def test_a_classifier_reads_pictures_of_any_size_and_number_of_classes(shape):
+    n = 3
+    images = torch.zeros(60, *shape, dtype=torch.uint8)
+    labels = torch.arange(60) % n
+    for i, y in enumerate(labels):
+        images[i, :, 2 * y : 2 * y + 2, i % 3 :] = 255
+    data = Images(images, labels)
+    judge = Classifier(n_classes=n, shape=shape)
+    fit(judge, data, TrainConfig(epochs=20, batch_size=10), progress=False)
+    assert judge.accuracy(data) == 1
+    assert judge.read(data.x()).shape == (60, n)
+    for x in (torch.zeros(2, 28, 28), data.x()[0, 0]):
+        with refused("images:"):
+            judge.read(x)
+    with refused("y:"):
+        judge(data.x(), labels + 1)
+    with refused("images:"):
+        judge.read(2 * data.x())
+    again = Classifier(**judge.options)
+    assert again.options == judge.options
+
+
+def test_a_classifier_reads_grey_pictures_with_or_without_a_channel(judge):
+    x = torch.rand(5, 28, 28, generator=torch.Generator().manual_seed(0))
+    read = judge.read(x)
+    for same_x in (x[:, None], x.flatten(1)):
+        assert torch.equal(judge.read(same_x), read)

@@ -2,27 +2,54 @@
 
 import io
 import json
+import sys
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, refused
 from PIL import Image
+from torch._subclasses import FakeTensorMode
 from traitlets import TraitError
 
-from minivae import CVAE, VAE, Autoencoder, codes, quantile_grid
+from minivae import (
+    CVAE,
+    VAE,
+    Autoencoder,
+    Classifier,
+    Images,
+    Table,
+    codes,
+    latent,
+    quantile_grid,
+)
 from minivae.evaluate import kl_per_dimension, posteriors
 from minivae.explorer import explorer, packing, sliders
 
 FOLDER = ROOT / "minivae" / "explorer"
+# their names in the package are those of functions
+slider_module = sys.modules["minivae.explorer.sliders"]
+widget_module = sys.modules["minivae.explorer.widget"]
 
 SIZES = {"hidden": (8,), "n_latent": 2}
 
 
-def picture(widget):
+def picture(widget, size=(28, 28)):
+    """What a slider widget shows, a pixel of the screen for each of its."""
     image = Image.open(io.BytesIO(widget.picture.value))
-    return 1 - np.asarray(image.resize((28, 28), Image.NEAREST)) / 255
+    assert image.width * size[0] == image.height * size[1]  # as wide as it is
+    grey = image.mode == "L"
+    light = np.asarray(image.resize(size[::-1], Image.NEAREST)) / 255
+    return 1 - light if grey else light
+
+
+@torch.no_grad()
+def exact(model, z, *y):
+    """Pictures (N, 28, 28) of codes, by the model itself."""
+    drawn = model.decode_mean(z, *y)
+    return drawn.clamp(0, 1).view(-1, 28, 28).numpy()
 
 
 @pytest.mark.parametrize("kind", [Autoencoder, VAE, CVAE])
@@ -33,9 +60,8 @@ def test_a_slider_moves_the_code_and_the_picture_follows(kind):
     widget.z[0].value, widget.z[1].value = 1.5, -2.0
     assert widget.picture.value != before
     y = torch.tensor([0]) if kind is CVAE else None
-    with torch.no_grad():
-        drawn = model.draw(torch.tensor([[1.5, -2.0]]), y).view(28, 28)
-    assert np.abs(picture(widget) - drawn.numpy()).max() <= 0.5 / 255 + 1e-6
+    drawn = exact(model, torch.tensor([[1.5, -2.0]]), y)[0]
+    assert np.abs(picture(widget) - drawn).max() <= 0.5 / 255 + 1e-6
 
 
 def test_buttons_choose_the_digit_of_a_conditional_model():
@@ -44,9 +70,8 @@ def test_buttons_choose_the_digit_of_a_conditional_model():
     before = widget.picture.value
     widget.digit.value = "5"
     assert widget.picture.value != before
-    with torch.no_grad():
-        drawn = model.draw(torch.zeros(1, 2), torch.tensor([5])).view(28, 28)
-    assert np.abs(picture(widget) - drawn.numpy()).max() <= 0.5 / 255 + 1e-6
+    drawn = exact(model, torch.zeros(1, 2), torch.tensor([5]))[0]
+    assert np.abs(picture(widget) - drawn).max() <= 0.5 / 255 + 1e-6
     assert sliders(VAE(**SIZES)).digit is None
 
 
@@ -57,9 +82,7 @@ def test_several_conditions_are_told_or_withheld():
     nan = float("nan")
 
     def shows(*y):
-        with torch.no_grad():
-            drawn = model.draw(torch.zeros(1, 2), torch.tensor([y]))
-        drawn = drawn.view(28, 28).numpy()
+        drawn = exact(model, torch.zeros(1, 2), torch.tensor([y]))[0]
         return np.abs(picture(widget) - drawn).max() <= 0.5 / 255 + 1e-6
 
     assert shows(nan, nan)
@@ -82,6 +105,160 @@ def test_the_last_of_many_moves_is_the_one_that_is_shown():
     widget.z[0].value = 0.0
     widget.z[0].value = 3.0
     assert widget.picture.value == shown
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VAE(**SIZES, shape=(1, 10, 14)),
+        Autoencoder(**SIZES, shape=(1, 300, 20)),
+        VAE(2, shape=(1, 12, 8), network="conv", likelihood="categorical"),
+        VAE(**SIZES, likelihood="discretized_logistic"),
+        CVAE(1, (8,), conditions=(3, 1), shape=(1, 5, 5)),
+    ],
+    ids=lambda model: str(model.shape),
+)
+def test_grey_pictures_keep_their_size_and_shape(model):
+    widget = sliders(model)
+    widget.z[-1].value = -1.25
+    _, height, width = model.shape
+    assert widget.image().shape == (height, width)
+    shown = picture(widget, (height, width))
+    assert np.abs(shown - widget.image()).max() <= 0.5 / 255 + 1e-6
+    assert Image.open(io.BytesIO(widget.still())).format == "PNG"
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_colours_are_shown_as_colours(network):
+    model = VAE(2, network=network, shape=(3, 24, 40), likelihood="gaussian")
+    with torch.no_grad():  # from almost black to white
+        list(model.decoder.parameters())[-1] += 0.5
+    widget = sliders(model)
+    widget.z[0].value = 2.0
+    image = widget.image()
+    assert image.shape == (3, 24, 40)
+    wanted = model.decode_mean(torch.tensor([[2.0, 0.0]]))[0].clamp(0, 1)
+    assert np.allclose(image, wanted.detach())
+    assert image.std() > 0
+    shown = picture(widget, (24, 40))
+    wanted = np.moveaxis(image, 0, -1)  # light, not ink
+    assert np.abs(shown - wanted).max() <= 0.5 / 255 + 1e-6
+    assert widget.picture.layout.width == "200px"
+    assert widget.picture.layout.height == "120px"
+    still = np.asarray(Image.open(io.BytesIO(widget.still())).convert("RGB"))
+    assert still.std() > 5
+
+
+def test_other_channels_are_shown_side_by_side():
+    widget = sliders(VAE(**SIZES, shape=(2, 4, 12)))
+    widget.z[0].value = 1.0
+    image = widget.image()
+    assert image.shape == (2, 4, 12)
+    beside = np.concatenate([image[0], image[1]], 1)
+    shown = picture(widget, (4, 24))
+    assert np.abs(shown - beside).max() <= 0.5 / 255 + 1e-6
+    assert widget.still().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("shape", [(7,), (1,), (4, 6), (90,)])
+def test_the_values_of_a_table_are_drawn_as_they_are(shape):
+    model = VAE(**SIZES, shape=shape, likelihood="gaussian")
+    widget = sliders(model)
+    widget.z[0].value, widget.z[1].value = 3.0, -2.0
+    with torch.no_grad():
+        wanted = model.decode_mean(torch.tensor([[3.0, -2.0]]))[0].numpy()
+    assert widget.image().shape == shape
+    assert np.array_equal(widget.image(), wanted)  # also below 0, above 1
+    assert bytes(widget.picture.value).startswith(b"\x89PNG")
+    assert widget.still().startswith(b"\x89PNG")
+
+
+def test_a_table_is_drawn_as_bars_on_a_scale_that_stays(monkeypatch):
+    drawn = []
+    bars = slider_module.bars
+
+    def spy(*given, **options):
+        drawn.append(bars(*given, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(slider_module, "bars", spy)
+    model = CVAE(**SIZES, shape=(7,), likelihood="gaussian", conditions=(3,))
+    widget = sliders(model)
+    for value in (0.5, 3.0, -3.0, 1.0):
+        widget.z[0].value = value
+        (axes,) = drawn[-1].axes
+        heights = [bar.get_height() for bar in axes.patches]
+        assert np.allclose(heights, widget.image())
+    scales = {figure.axes[0].get_ylim() for figure in drawn}
+    assert len(scales) == 1
+    low, high = scales.pop()
+    assert low < -0.1 < 1.1 < high
+    widget.still()
+    heights = [[b.get_height() for b in a.patches] for a in drawn[-1].axes]
+    assert len(heights) == 10  # five steps of z1, then of z2
+    nan = torch.full((1, 1), float("nan"))
+    for i, z in ((0, [-3.0, 0.0]), (4, [3.0, 0.0]), (8, [0.0, 1.5])):
+        with torch.no_grad():
+            wanted = model.decode_mean(torch.tensor([z]), nan)[0]
+        assert np.allclose(heights[i], wanted)
+
+
+def test_a_long_row_is_drawn_as_a_line(monkeypatch):
+    lines = []
+    curves = slider_module.curves
+
+    def spy(given, *labels, **options):
+        lines.append(given)
+        return curves(given, *labels, **options)
+
+    monkeypatch.setattr(slider_module, "curves", spy)
+    widget = sliders(VAE(**SIZES, shape=(90,), likelihood="gaussian"))
+    widget.z[0].value = 1.0
+    ((x, y),) = lines[-1].values()
+    assert np.array_equal(x, np.arange(1, 91))
+    assert np.array_equal(y, widget.image())
+    widget.still()
+    assert len(lines[-1]) == 5
+
+
+def test_other_kinds_of_numbers_move_with_their_sliders():
+    for kind in (torch.float64, torch.bfloat16):
+        model = VAE(**SIZES).to(kind)
+        widget = sliders(model)
+        widget.z[1].value = 1.5
+        wanted = model.decode_mean(torch.tensor([[0, 1.5]], dtype=kind))
+        assert np.allclose(widget.image(), wanted[0, 0].detach().float())
+        assert widget.still().startswith(b"\x89PNG")
+
+
+def test_sliders_leave_the_model_as_it_is():
+    """Also one with layers that learn when they only should be looked at."""
+    decoder = torch.nn.Sequential(
+        torch.nn.Linear(2, 784), torch.nn.BatchNorm1d(784), torch.nn.Dropout()
+    )
+    model = VAE(2, decoder=decoder).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    widget = sliders(model)
+    widget.z[0].value = 1.0
+    first = widget.image()
+    assert np.array_equal(first, widget.image())
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_what_a_decoder_reads_comes_to_the_cpu_from_any_device():
+    """As it would be with a GPU: a device without values stands for it."""
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            model = CVAE(**SIZES)
+        assert model.device.type == "cuda"
+        reach = torch.ones(2)
+        inputs = widget_module._inputs(model, -reach, reach)
+        assert (inputs.device.type, inputs.shape[1]) == ("cpu", 12)
+        z = torch.zeros(3, 2)
+        shown = latent.pictures(model, z, torch.zeros(3, dtype=torch.int64))
+        assert (shown.device.type, shown.shape) == ("cpu", (3, 28, 28))
 
 
 def test_many_dimensions_get_as_many_sliders_as_fit():
@@ -122,7 +299,7 @@ def unpacked(panel):
 
 
 def drawn_from(panel, z, digit=None):
-    """Pixels (N, 784) by the packed weights, in numpy."""
+    """Pictures (N, 28, 28) by the packed weights, in numpy."""
     h = np.asarray(z, dtype=float)
     if panel["n_classes"]:
         one_hot = np.eye(panel["n_classes"])[digit]
@@ -131,6 +308,7 @@ def drawn_from(panel, z, digit=None):
     for i, (weight, bias) in enumerate(layers):
         h = h @ weight.T + bias
         h = np.maximum(h, 0) if i < len(layers) - 1 else h
+    h = h.reshape(-1, 28, 28)
     if panel["squash"] == "sigmoid":
         return 1 / (1 + np.exp(-h))
     return h.clip(0, 1)
@@ -155,11 +333,10 @@ def test_the_packed_decoder_draws_what_the_model_draws(trained, digits, name):
     z = somewhere(panel)
     for digit in (0, 3, 9) if model.n_classes else (None,):
         y = None if digit is None else torch.full((len(z),), digit)
-        with torch.no_grad():
-            exact = model.draw(torch.from_numpy(z), y).numpy()
-        error = np.abs(drawn_from(panel, z, digit) - exact)
+        wanted = exact(model, torch.from_numpy(z), y)
+        error = np.abs(drawn_from(panel, z, digit) - wanted)
         assert error.max() < 0.01
-    assert exact.std(0).max() > 0.05  # there was something to get wrong
+    assert wanted.std(0).max() > 0.05  # there was something to get wrong
 
 
 def test_making_up_for_rounding_is_worth_its_lines(trained, digits):
@@ -167,8 +344,8 @@ def test_making_up_for_rounding_is_worth_its_lines(trained, digits):
     (panel,) = explorer(model, digits[:300]).panels
     z = somewhere(panel)
     h = torch.from_numpy(z)
+    wanted = exact(model, h)
     with torch.no_grad():
-        exact = model.draw(h).numpy()
         for i, layer in enumerate(model.decoder):
             if i and isinstance(layer, torch.nn.Linear):
                 step = layer.weight.abs().amax(1, keepdim=True) / 63
@@ -176,8 +353,9 @@ def test_making_up_for_rounding_is_worth_its_lines(trained, digits):
                 h = h @ rounded.T + layer.bias
             else:
                 h = layer(h)
-        plain = np.abs(h.sigmoid().numpy() - exact).max()
-    ours = np.abs(drawn_from(panel, z) - exact).max()
+        plain = h.sigmoid().view(-1, 28, 28).numpy()
+    plain = np.abs(plain - wanted).max()
+    ours = np.abs(drawn_from(panel, z) - wanted).max()
     assert ours < plain / 2
 
 
@@ -195,8 +373,8 @@ def test_columns_of_unlike_size_are_rounded_as_well(seed):
     for i, layer in enumerate(layers):
         h = layer(h.relu() if i else h)
     with torch.no_grad():
-        exact = model.decoder(z).double()
-    assert (h.sigmoid() - exact.sigmoid()).abs().max() < 0.001
+        wanted = model.decoder(z).double()
+    assert (h.sigmoid() - wanted.sigmoid()).abs().max() < 0.001
 
 
 def test_a_decoder_of_the_default_size_travels_in_250_kilobytes(small):
@@ -228,9 +406,8 @@ def test_any_number_of_layers_can_be_packed(small, hidden):
     model = VAE(n_latent=2, hidden=hidden)
     (panel,) = explorer(model, small).panels
     z = somewhere(panel)
-    with torch.no_grad():
-        exact = model.draw(torch.from_numpy(z)).numpy()
-    assert np.abs(drawn_from(panel, z) - exact).max() < 0.01
+    wanted = exact(model, torch.from_numpy(z))
+    assert np.abs(drawn_from(panel, z) - wanted).max() < 0.01
 
 
 def test_a_layer_begins_with_its_scales(small):
@@ -284,12 +461,10 @@ def test_python_sees_and_sets_the_code(trained, digits, judge):
     assert widget.z == [0.5, -1.0]
     assert seen == [[0.5, -1.0]]
     widget.digit = 5
-    with torch.no_grad():
-        drawn = trained["CVAE 2"].draw(
-            torch.tensor([[0.5, -1.0]]), torch.tensor([5])
-        )
-    assert np.allclose(widget.images()[0], drawn.view(28, 28))
-    sure, read = judge.read(drawn.view(1, 28, 28)).max(1)
+    z = torch.tensor([[0.5, -1.0]])
+    drawn = exact(trained["CVAE 2"], z, torch.tensor([5]))
+    assert np.allclose(widget.images(), drawn)
+    sure, read = judge.read(torch.from_numpy(drawn)).max(1)
     assert widget.reading == [[read.item(), pytest.approx(sure.item())]]
 
 
@@ -303,11 +478,9 @@ def test_one_code_sets_several_models_and_each_can_have_its_own(
     assert widget.z == [[1.0, 2.0], [1.0, 2.0]]
     widget.z = [[1.0, 2.0], [0.0, -1.0]]
     first, second = widget.images()
-    with torch.no_grad():
-        other = trained["CVAE 2"].draw(
-            torch.tensor([[0.0, -1.0]]), torch.tensor([0])
-        )
-    assert np.allclose(second, other.view(28, 28))
+    z = torch.tensor([[0.0, -1.0]])
+    other = exact(trained["CVAE 2"], z, torch.tensor([0]))
+    assert np.allclose(second, other[0])
     assert np.abs(first - second).max() > 0.1
 
 
@@ -339,9 +512,8 @@ def test_what_the_judge_reads_is_stored_place_by_place(trained, digits, judge):
             low[0] + column / 40 * (high[0] - low[0]),
             low[1] + row / 40 * (high[1] - low[1]),
         ]
-        with torch.no_grad():
-            drawn = model.draw(torch.tensor([z]), torch.tensor([digit]))
-        sure, read = judge.read(drawn.view(1, 28, 28)).max(1)
+        drawn = exact(model, torch.tensor([z]), torch.tensor([digit]))
+        sure, read = judge.read(torch.from_numpy(drawn)).max(1)
         assert grid[digit, row, column, 0] == read.item()
         stored = grid[digit, row, column, 1] / 255
         assert stored == pytest.approx(sure.item(), abs=0.003)
@@ -381,24 +553,93 @@ def test_equal_kinds_get_numbers_and_a_dict_gives_titles(small):
     assert panel["title"] == "mine"
 
 
+class Named(torch.nn.Module):
+    """A likelihood of one's own: values around zero, in any way."""
+
+    n_params = 1
+
+    def __init__(self, name=None):
+        super().__init__()
+        if name is not None:
+            self.name = name
+
+    def log_prob(self, x, params):
+        return -(x - params).abs().flatten(1).sum(1)
+
+    def mean(self, params):
+        return params
+
+
+OWN = torch.nn.Sequential(torch.nn.Linear(2, 784), torch.nn.Tanh())
+
+
 @pytest.mark.parametrize(
-    ("models", "error"),
+    ("models", "error", "said"),
     [
-        ([], TypeError),
-        ("VAE", TypeError),
-        ([torch.nn.Linear(2, 2)], TypeError),
-        (CVAE(**SIZES, conditions=(10, 1)), ValueError),
-        (CVAE(**SIZES, n_classes=3), ValueError),
-        (VAE(**SIZES, n_pixels=196), ValueError),
+        ([], TypeError, "a list or a dict"),
+        ("VAE", TypeError, "a list or a dict"),
+        ([torch.nn.Linear(2, 2)], TypeError, "Linear"),
+        (CVAE(**SIZES, conditions=(10, 1)), ValueError, "(10, 1)"),
+        (CVAE(**SIZES, n_classes=3), ValueError, "model of 3"),
+        (VAE(**SIZES, shape=(196,)), ValueError, "(196,)"),
+        (VAE(**SIZES, shape=(784,)), ValueError, "(784,)"),
+        (VAE(**SIZES, shape=(3, 28, 28)), ValueError, "(3, 28, 28)"),
+        (VAE(2, network="conv"), ValueError, "ConvDecoder"),
+        (VAE(2, decoder=OWN), ValueError, "Sequential"),
+        (VAE(**SIZES, likelihood="categorical"), ValueError, "categorical"),
+        (
+            VAE(**SIZES, likelihood="continuous_bernoulli"),
+            ValueError,
+            "continuous_bernoulli",
+        ),
+        (
+            VAE(**SIZES, likelihood="discretized_logistic"),
+            ValueError,
+            "discretized_logistic",
+        ),
+        (VAE(**SIZES, likelihood=Named("laplace")), ValueError, "laplace"),
+        (VAE(**SIZES, likelihood=Named()), ValueError, "Named"),
+        (VAE(**SIZES).double(), ValueError, "float64"),
     ],
 )
-def test_what_cannot_be_explored_is_refused(small, models, error):
-    with refused("models:", error):
+def test_what_cannot_be_explored_is_refused(small, models, error, said):
+    with refused("models:", error) as caught:
         explorer(models, small)
-    with refused("digits:"):
-        explorer(VAE(**SIZES), None)
-    with refused("judge:"):
-        explorer(VAE(**SIZES), small, judge="me")
+    assert said in str(caught.value)
+    with refused("models:", error):  # wherever it stands
+        explorer([VAE(**SIZES), *[models]], small)
+
+
+def test_digits_and_judges_that_do_not_fit_are_refused(small):
+    images = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    for digits in (
+        None,
+        Table(small.x().flatten(1)),
+        Images(images, torch.tensor([1, 2])),
+        Images(small.images),
+        replace(small, labels=small.labels + 1),
+    ):
+        with refused("digits:"):
+            explorer(VAE(**SIZES), digits)
+    for judge in ("me", Classifier(shape=(1, 32, 32)), Classifier(0, 26)):
+        with refused("judge:"):
+            explorer(VAE(**SIZES), small, judge=judge)
+
+
+def test_conditions_of_the_digits_do_not_hide_their_labels(small):
+    told = replace(small, conditions=torch.zeros(len(small), 1))
+    model = CVAE(**SIZES)
+    assert explorer(model, told).panels == explorer(model, small).panels
+
+
+def test_a_gaussian_decoder_travels_with_any_sigma(small):
+    for sigma in (0.3, None, "each"):
+        model = VAE(**SIZES, likelihood="gaussian", sigma=sigma)
+        (panel,) = explorer(model, small).panels
+        assert panel["squash"] == "clamp"
+        z = somewhere(panel, n=100)
+        wanted = exact(model, torch.from_numpy(z))
+        assert np.abs(drawn_from(panel, z) - wanted).max() < 0.02
 
 
 def test_the_explorer_leaves_a_still_and_no_address(trained, digits):

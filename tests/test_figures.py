@@ -7,6 +7,8 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from conftest import refused
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
@@ -93,6 +95,145 @@ def test_colour_pictures_lie_on_white_paper(n_columns, gap):
     both = figures.comparison({"a": colours, "b": colours[::-1]})
     sheet = both.axes[0].images[0].get_array()
     assert np.array_equal(sheet[6:10, :5], colours[-1])
+
+
+COLOURS = RANDOM.random((6, 4, 5, 3))
+LAYOUTS = {  # what it is in the layout of the models, and in that of figures
+    "grey": (IMAGES[:6], IMAGES[:6]),
+    "one channel": (IMAGES[:6, None], IMAGES[:6]),
+    "colours first": (np.moveaxis(COLOURS, -1, 1), COLOURS),
+    "colours last": (COLOURS, COLOURS),
+}
+KINDS = {
+    "array": lambda a: a,
+    "float32": lambda a: a.astype("float32").astype(float),
+    "tensor": torch.tensor,
+    "in a graph": lambda a: torch.tensor(a, requires_grad=True),
+}
+
+
+def sheet_of(figure):
+    return np.array(figure.axes[0].images[0].get_array(), dtype=float)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_may_come_as_the_models_have_them(layout, kind):
+    given, expected = LAYOUTS[layout]
+    given = KINDS[kind](given)
+    pairs = [
+        (figures.image_grid(given), figures.image_grid(expected)),
+        (
+            figures.comparison({"a": given, "b": given}),
+            figures.comparison({"a": expected, "b": expected}),
+        ),
+        (
+            figures.sheets({"a": given.reshape(2, 3, *given.shape[1:])}),
+            figures.sheets({"a": expected.reshape(2, 3, *expected.shape[1:])}),
+        ),
+        (
+            figures.schematic(given[0], given[1]),
+            figures.schematic(expected[0], expected[1]),
+        ),
+    ]
+    for found, wanted in pairs:
+        a, b = sheet_of(found), sheet_of(wanted)
+        assert a.shape == b.shape
+        assert np.allclose(a, b, atol=1e-6)
+    assert sheet_of(pairs[0][1]).shape[:2] == (2 * 6 - 2, 3 * 7 - 2)
+
+
+def test_a_picture_of_three_rows_or_columns_is_read_channels_first():
+    images = RANDOM.random((2, 3, 6, 3))
+    found = sheet_of(figures.image_grid(images, 2, gap=0))
+    assert np.array_equal(found[:, :3], np.moveaxis(images[0], 0, -1))
+    flat = RANDOM.random((2, 1, 6, 3))
+    found = sheet_of(figures.image_grid(flat, 2, gap=0))
+    assert np.array_equal(found[:, 3:], flat[1, 0])
+
+
+def test_colours_beyond_light_are_cut_off():
+    images = 4 * RANDOM.random((3, 3, 4, 5)) - 2
+    found = sheet_of(figures.image_grid(images, gap=0, n_columns=3))
+    expected = np.concatenate(np.moveaxis(images, 1, -1), 1)
+    assert np.array_equal(found, expected.clip(0, 1))
+
+
+@pytest.mark.parametrize(
+    "shape", [(9,), (4, 9), (4, 2, 9, 9), (4, 9, 9, 4), (2, 4, 1, 9, 9)]
+)
+def test_numbers_that_are_no_pictures_are_not_drawn_as_such(shape):
+    values = np.zeros(shape)
+    for call in (
+        lambda: figures.image_grid(values),
+        lambda: figures.comparison({"a": values}),
+        lambda: figures.image_grid(torch.zeros(shape)),
+    ):
+        with refused("images:", ValueError) as caught:
+            call()
+        assert "curves or bars" in str(caught.value)
+
+
+class Elsewhere:
+    """Numbers that have to be brought to the CPU, as a tensor on a GPU."""
+
+    def __init__(self, values, at_home=False):
+        self.values, self.at_home = np.asarray(values), at_home
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return Elsewhere(self.values, True)
+
+    def __array__(self, dtype=None, copy=None):
+        assert self.at_home
+        return self.values.astype(dtype or self.values.dtype)
+
+    def __len__(self):
+        return len(self.values)
+
+    @property
+    def shape(self):
+        return self.values.shape
+
+
+@pytest.mark.parametrize("there", [Elsewhere, torch.tensor])
+def test_numbers_may_be_on_any_device(there):
+    codes, digits = there(CODES), there(DIGITS)
+    mu, sigma = there(CODES[0]), there(abs(CODES[1]))
+    numbers = there([3.0, 4.0])
+    pictures = there(IMAGES[:6].reshape(2, 3, 4, 5))
+    found = [
+        figures.image_grid(there(IMAGES)),
+        figures.comparison({"a": there(IMAGES)}),
+        figures.latent_scatter(
+            {"a": (codes, digits)}, (codes, codes, digits), limit=2
+        ),
+        figures.curves({"a": (there([1, 2]), numbers)}, "x", "y"),
+        figures.bars({"a": {"": numbers}}, "x", "y"),
+        figures.planes(
+            {"a": there(IMAGES[0])},
+            3.0,
+            {"b": codes},
+            {"c": codes},
+            {"a": {"q": (mu, sigma)}},
+        ),
+        figures.count_table(there([[1, 2], [0, 3]]), "x", "y"),
+        figures.schematic(there(IMAGES[0]), there(IMAGES[1])),
+        figures.sheets({"a": pictures}),
+    ]
+    assert len(found) == len(CALLS)
+    for figure in found:
+        figure.savefig(io.BytesIO(), format="png")
+    assert np.array_equal(sheet_of(found[0])[:4, :5], IMAGES[0])
+    assert found[3].axes[0].lines[0].get_ydata().tolist() == [3, 4]
+
+
+def test_more_than_ten_classes_have_colours():
+    digits = np.arange(200) % 12
+    (axes,) = figures.latent_scatter({"a": (CODES, digits)}).axes
+    assert [t.get_text() for t in axes.texts] == [str(i) for i in range(12)]
 
 
 def test_a_grid_is_nearly_square_and_labelled():

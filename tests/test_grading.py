@@ -162,7 +162,7 @@ CLASS = {
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """A course folder after release, submissions and grading."""
-    course = tmp_path_factory.mktemp("course")
+    course = tmp_path_factory.mktemp("a course")
     config = (ROOT / "course" / "nbgrader_config.py").read_text()
     (course / "nbgrader_config.py").write_text(config + LIMITS)
     source = course / "source" / NAME

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import close, refused, untouched_rng
@@ -254,3 +255,84 @@ def test_a_sum_is_finer_than_bf16_and_as_fine_as_double():
     assert rough.tolist() == [785, 785]
     tenths = torch.full((2, 784), 0.1, dtype=torch.float64)
     close(objective.squared_error(tenths, 0 * tenths), [7.84] * 2, 1e-12)
+
+
+# --- noise and binary values
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_is_like_the_tensor_that_it_is_for(dtype):
+    like = torch.zeros(2, 3, dtype=dtype)
+    with untouched_rng():
+        for draw in (objective.normal_like, objective.uniform_like):
+            a, b, c = (
+                draw(like, torch.Generator().manual_seed(seed))
+                for seed in (0, 0, 1)
+            )
+            assert (a.shape, a.dtype) == (like.shape, dtype)
+            assert torch.equal(a, b)
+            assert not torch.equal(a, c)
+    given = torch.randn(2, 3, dtype=torch.float64)
+    assert torch.equal(objective.normal_like(like, given), given.to(dtype))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        expected = torch.randn(2, 3, dtype=dtype)
+        torch.manual_seed(4)
+        assert torch.equal(objective.normal_like(like), expected)
+        torch.manual_seed(4)
+        expected = torch.rand(2, 3, dtype=dtype)
+        torch.manual_seed(4)
+        assert torch.equal(objective.uniform_like(like), expected)
+
+
+def test_noise_is_drawn_where_the_generator_is_and_used_where_it_is_needed():
+    like = torch.zeros(2, 3, device="meta")
+    for draw in (objective.normal_like, objective.uniform_like):
+        assert draw(like, torch.Generator()).device.type == "meta"
+        assert draw(like).device.type == "meta"
+    assert objective.normal_like(like, torch.ones(2, 3)).device.type == "meta"
+    x = objective.binarize(torch.ones(5, device="meta"), torch.Generator())
+    assert x.device.type == "meta"
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (4, 3, 5), (0, 5)])
+def test_any_shape_is_binarised_and_certain_values_stay(shape):
+    for dtype, one in ((torch.float32, 1), (torch.uint8, 255)):
+        for value, expected in ((0, 0), (one, 1)):
+            x = torch.full(shape, value, dtype=dtype)
+            kept = x.clone()
+            found = objective.binarize(x, torch.Generator())
+            assert (found.shape, found.dtype) == (x.shape, dtype)
+            assert (found == expected).all()
+            assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("p", [0.001, 0.3, 0.5, 0.999])
+def test_a_binary_value_has_its_probability(p):
+    draw = torch.Generator().manual_seed(0)
+    for x in (
+        torch.full((400_000,), p),
+        torch.full((400_000,), p, dtype=torch.float64),
+        torch.full((400_000,), round(255 * p), dtype=torch.uint8),
+    ):
+        chance = round(255 * p) / 255 if x.dtype == torch.uint8 else p
+        found = objective.binarize(x, draw)
+        error = (chance * (1 - chance) / 400_000) ** 0.5
+        assert abs(found.double().mean() - chance) <= 4 * error + 1e-5
+
+
+def test_bytes_and_the_numbers_they_stand_for_are_drawn_alike():
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(50)
+    a = objective.binarize(pixels, torch.Generator().manual_seed(0))
+    b = objective.binarize(
+        pixels.float() / 255, torch.Generator().manual_seed(0)
+    )
+    assert torch.equal(a.float(), b)
+
+
+def test_effective_beta_takes_numbers_of_numpy():
+    found = objective.effective_beta(
+        weight=np.float32(0.5), n_pixels=np.int64(9), pixels="mean"
+    )
+    assert found == {"beta": 4.5, "scale": 9}
+    assert all(type(v) in (int, float) for v in found.values())

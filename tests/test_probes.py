@@ -52,6 +52,20 @@ def test_labels_that_the_code_does_not_tell_are_not_read(probe):
         assert abs(share - 1 / 3) < 4 * error
 
 
+@every
+def test_codes_and_numbers_may_be_of_torch_or_of_numpy(probe):
+    z, y = normal(60, 2).requires_grad_(), torch.arange(60) % 2
+    found = CLASSIFIERS[probe](*halves(z, y))
+    arrays = halves(z.detach().numpy(), y.numpy())
+    assert CLASSIFIERS[probe](*arrays) == found
+    real = halves(z.detach().numpy(), y.float().numpy())
+    for n in (0, np.int64(5)):
+        found = regression_probe(*halves(z, y.float()), n)
+        assert regression_probe(*real, n) == found
+    few = [knn_probe(*arrays, n) for n in (5, np.int64(5))]
+    assert few[0] == few[1]
+
+
 def test_a_score_is_that_of_the_test_codes():
     z, y = normal(400, 2), torch.arange(400) % 2
     z = z + 9 * y[:, None]
@@ -109,6 +123,9 @@ def test_a_wrong_number_of_neighbours_is_refused(value):
     z, y = normal(20, 2), torch.arange(20) % 2
     with refused("n_neighbours:"):
         knn_probe(z, y, z, y, value)
+    if value != 0:  # which is linear regression
+        with refused("n_neighbours:"):
+            regression_probe(z, y, z, y, value)
 
 
 @pytest.mark.parametrize("n_neighbours", [0, 10])
@@ -248,13 +265,32 @@ def test_diversity_is_half_the_mean_squared_distance():
         diversity(images[:1])
 
 
+def test_grey_pictures_may_come_with_their_channel():
+    noise = torch.Generator().manual_seed(0)
+    images = torch.rand(4, 9, 7, generator=noise, requires_grad=True)
+    for function in (slant, thickness):
+        expected = function(images)
+        assert not expected.requires_grad
+        assert torch.equal(function(images[:, None]), expected)
+        with refused("images:") as caught:
+            function(images[:, None].expand(4, 3, 9, 7))
+        assert "colour" in str(caught.value)
+    assert diversity(images[:, None]) == diversity(images)
+    # colours differ, too
+    both = torch.stack([images, 1 - images], 1)
+    close(diversity(both), 2 * diversity(images))
+
+
 @pytest.mark.parametrize(
     "images",
-    [None, torch.zeros(3, 784), torch.zeros(28, 28), np.zeros((3, 28, 28))],
+    [
+        *(None, torch.zeros(3, 784), torch.zeros(28, 28)),
+        *(np.zeros((3, 28, 28)), torch.zeros(2, 3, 1, 28, 28)),
+    ],
     ids=lambda i: str(getattr(i, "shape", i)),
 )
 def test_what_is_no_stack_of_images_is_refused(images):
-    for function in (slant, thickness):
+    for function in (slant, thickness, diversity):
         with refused("images:"):
             function(images)
 

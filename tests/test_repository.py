@@ -291,7 +291,8 @@ def test_the_weekly_report_names_what_moved_and_what_failed(tmp_path):
     bin_ = work / ".venv" / "bin"
     bin_.mkdir(parents=True)
     # a link would make the interpreter look for its packages there
-    (bin_ / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python = shlex.quote(sys.executable)
+    (bin_ / "python").write_text(f'#!/bin/sh\nexec {python} "$@"\n')
     (tmp_path / "make").write_text(FAKE_MAKE)
     for program in (bin_ / "python", tmp_path / "make"):
         program.chmod(0o755)
@@ -601,10 +602,11 @@ def documented():
     return dict(re.findall(r"^([a-z]+):.*## (.*)$", MAKEFILE, re.M))
 
 
-def by_make(folder, *words):
+def by_make(folder, *words, alone=True):
     """What make would run: (folder, words) of each command."""
+    words = ["PYTHON=PYTHON", "UV=UV", *words] if alone else words
     done = subprocess.run(
-        ["make", "-n", "PYTHON=PYTHON", "UV=UV", *words],
+        ["make", "-n", *words],
         cwd=folder,
         env=ENVIRON,
         capture_output=True,
@@ -710,6 +712,59 @@ def test_nox_sets_the_variables_that_make_exports(copy, monkeypatch):
     exported = re.findall(r"^export (\w+)", MAKEFILE, re.M)
     assert len(exported) >= 4
     assert set(exported) <= named
+
+
+PRINTS = """
+print:
+	@printenv MINIVAE_DATA
+address:
+	@echo "$(ADDRESS)"
+"""
+
+
+@needs_make
+@pytest.mark.parametrize("folder", ["minivae", "a b/minivae", "a b c"])
+@pytest.mark.parametrize("data", ["data", "my data", "../d", "ABOUT/a b/d"])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_folder_may_have_a_space_in_its_path(folder, data, given, tmp_path):
+    """Of the repository, or of the data, in the environment or after make."""
+    here = tmp_path / folder
+    here.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", here)
+    (here / "prints.mk").write_text(PRINTS)
+    data = data.replace("ABOUT", str(tmp_path))
+    words = ["make", "-s", "-f", "Makefile", "-f", "prints.mk", "print"]
+    words += [f"MINIVAE_DATA={data}"] if given else []
+    done = subprocess.run(
+        [*words, "address"],
+        cwd=here,
+        env=ENVIRON | ({} if given else {"MINIVAE_DATA": data}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, address = done.stdout.splitlines()
+    assert Path(found).is_absolute()
+    assert Path(found).resolve() == (here / data).resolve()
+    page = here.resolve() / "_build" / "html" / "index.html"
+    assert address == page.as_uri()
+
+
+@needs_make
+@pytest.mark.parametrize("name", documented())
+def test_make_understands_its_commands_in_a_path_with_a_space(name, tmp_path):
+    here = tmp_path / "a b" / "minivae"
+    here.mkdir(parents=True)
+    for file in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / file, here)
+    (here / "benchmarks").mkdir()
+    shutil.copy(ROOT / "benchmarks/requirements.txt", here / "benchmarks")
+    program = tmp_path / "c d" / "python3"
+    commands = by_make(here, name, f"PYTHON={program}", alone=False)
+    for _, words in commands:
+        assert not any(word.endswith(("/a", "/c")) for word in words), words
+        if str(program.parent.name) in " ".join(words):
+            assert str(program) in words
 
 
 def test_the_builder_of_pages_stays_out_of_other_folders():

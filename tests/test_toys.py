@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import close, refused, untouched_rng
@@ -31,6 +32,8 @@ def test_rows_are_a_function_of_seed_and_split(name):
     assert table.digest() == make(seed=0, split="train").digest()
     others = [make(seed=1), make(split="test")]
     assert others[1].split == "test"
+    for seed in (np.int64(1), torch.tensor(1)):  # the same number
+        assert make(seed=seed).digest() == others[0].digest()
     rows = torch.cat([t.values for t in (table, *others)])
     assert len(rows.unique(dim=0)) == 60
 
@@ -174,13 +177,13 @@ def test_the_arc_is_a_circle_that_closes_at_the_top():
         ends, torch.tensor([[0.0, 2.0]] * 2), rtol=0, atol=1e-5
     )
     assert model.decode(torch.zeros(3, 4, 1)).shape == (3, 4, 2)
-    close(model.log_sigma.exp(), 0.2)
+    close(model.likelihood.log_sigma.exp(), 0.2)
 
 
 def test_points_of_the_arc_are_its_picture_with_noise():
     model = toys.Arc(0.3)
     with untouched_rng():
-        z, x = model.sample(20_000, seeded("cpu", "arc"))
+        z, x = model.sample_pairs(20_000, seeded("cpu", "arc"))
     assert abs(z.mean()) < 3.5 / 20_000**0.5
     assert abs(z.var() - 1) < 3.5 * (2 / 20_000) ** 0.5
     noise = x - model.decode(z)
@@ -188,6 +191,13 @@ def test_points_of_the_arc_are_its_picture_with_noise():
     gap = noise.T.cov() - 0.09 * torch.eye(2)
     assert (gap.abs() < 4 * 0.09 * (2 / 20_000) ** 0.5).all()
     assert not x.requires_grad
+
+
+def test_new_points_are_drawn_like_those_of_the_pairs():
+    model = toys.Arc(0.3)
+    noise = seeded("cpu", "arc")
+    _, expected = model.sample_pairs(9, seeded("cpu", "arc"))
+    assert torch.equal(model.sample(9, None, noise), expected)
 
 
 def test_the_evidence_of_the_arc_is_a_density():
@@ -310,7 +320,7 @@ def test_a_tone_lies_in_the_row_of_its_frequency():
 
 def test_vowels_are_told_by_kind_and_pitch():
     table = toys.vowels(1000)
-    assert table.width == 128 * 9
+    assert table.shape == (128 * 9,)
     assert table.values.abs().max() <= 1
     kind, octaves = table.conditions.unbind(1)
     counts = kind.long().bincount()

@@ -1,32 +1,42 @@
 """A run is a function of its options, however often it is stopped."""
 
+import ast
 import inspect
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from types import MethodType, SimpleNamespace
+from dataclasses import asdict, replace
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, close, digest, refused, same, untouched_rng
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from minivae import (
     CVAE,
     VAE,
     Autoencoder,
     CheckpointError,
+    Classifier,
+    History,
+    Table,
     TrainConfig,
     batches,
     checkpoint,
     engine,
+    evaluate,
     fit,
     fit_once,
     load_model,
-    train,
 )
-from minivae.data import Table
+from minivae.data import seeded
+from minivae.engine.run import Run
 
 pytestmark = pytest.mark.usefixtures("ends")
 KINDS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
@@ -40,6 +50,55 @@ def build(kind="vae", **options):
 
 def go(model, digits, path=None, **options):
     return fit(model, digits, replace(CONFIG, **options), path, False)
+
+
+def textbook(model, data, epochs, size, lr, warmup):
+    """Training as a textbook writes it; returns the averaged model."""
+    prepare = getattr(getattr(model, "likelihood", None), "prepare", None)
+    adam = torch.optim.Adam(model.parameters(), lr, (0.9, 0.99), fused=True)
+    rise = LambdaLR(adam, lambda step: min(1.0, (step + 1) / warmup))
+    # polynomial decay with eta = 8: the first step is the average
+    average = AveragedModel(
+        model, avg_fn=lambda a, w, n: a.lerp(w, 9 / (n.item() + 9))
+    )
+    step = 0
+    for epoch in range(epochs):
+        for x, y in batches(data, size, 0, epoch, prepare=prepare):
+            noise = seeded("cpu", "noise", 0, step)
+            loss = model(x, y, noise)["loss"].mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            rise.step()
+            average.update_parameters(model)
+            step += 1
+    return average.module
+
+
+@every
+def test_fit_is_the_loop_of_a_textbook_bit_for_bit(kind, small, tmp_path):
+    model, plain, path = build(kind), build(kind), tmp_path / "a.pt"
+    assert (CONFIG.epochs, CONFIG.batch_size) == (4, 64)
+    go(model, small, path, precision="float32", compile="no")
+    average = textbook(plain, small, 4, 64, CONFIG.lr, CONFIG.warmup)
+    assert same(model.state_dict(), average.state_dict())
+    assert same(checkpoint.load(path)["moving"], plain.state_dict())
+    assert not same(model.state_dict(), plain.state_dict())
+    assert not same(plain.state_dict(), build(kind).state_dict())
+
+
+def test_the_loop_is_in_fit_itself_and_on_one_screen():
+    (tree,) = ast.parse(inspect.getsource(fit)).body
+    docstring, *body = tree.body
+    assert ast.get_docstring(tree) == inspect.cleandoc(docstring.value.value)
+    assert body[-1].end_lineno - docstring.end_lineno <= 50
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)]
+    epochs, steps = loops
+    assert steps in epochs.body
+    calls = [ast.unparse(statement) for statement in steps.body]
+    order = ("run.optimizer.zero_grad()", "loss.backward()")
+    first, second, third = map(calls.index, (*order, "run.optimizer.step()"))
+    assert first < second < third
 
 
 def spoil(model):
@@ -68,8 +127,12 @@ def test_resume_is_bit_identical(kind, small, tmp_path):
     assert same(vars(history), vars(resumed))
     assert len(resumed.loss) == len(resumed.digits_per_second) == 4
     # the comparison sees moments of Adam, moving and averaged weights
-    parts = (half["moving"], half["weights"], half["optimizer"]["mean"])
-    assert all(len(part) == len(whole.state_dict()) for part in parts)
+    parts = (half["moving"], half["weights"], half["optimizer"])
+    assert all(part.keys() == whole.state_dict().keys() for part in parts)
+    for name, kept in half["optimizer"].items():
+        assert kept["step"] == 8
+        assert kept["exp_avg"].shape == half["moving"][name].shape
+        assert kept["exp_avg_sq"].any()
 
 
 def test_a_killed_run_resumes_bit_for_bit(digits, tmp_path):
@@ -115,15 +178,20 @@ def test_the_loss_falls(kind, small):
 
 def spy_on_steps(monkeypatch):
     """Record the weights and the step size after each step."""
-    seen, update = [], train.Run.update
+    seen, update = [], Run.update_average
+    lrs, step = [], torch.optim.Adam.step
+
+    def look(adam, *args):
+        lrs.append(adam.param_groups[0]["lr"])
+        return step(adam, *args)
 
     def spy(run):
         update(run)
-        size = run.optimizer.lr
-        weights = [w.detach().double().clone() for w in run.weights]
-        seen.append((size, weights))
+        weights = [w.detach().double().clone() for w in run.model.parameters()]
+        seen.append((lrs[-1], weights))
 
-    monkeypatch.setattr(train.Run, "update", spy)
+    monkeypatch.setattr(torch.optim.Adam, "step", look)
+    monkeypatch.setattr(Run, "update_average", spy)
     return seen
 
 
@@ -156,20 +224,20 @@ def test_fit_leaves_the_polynomial_decay_average(
 @pytest.mark.parametrize("beta", [1.0, 3.0])
 def test_the_kl_reaches_its_weight_step_by_step(monkeypatch, small, beta):
     whole, trained = [], []
-    weighted = train.Run.weighted
+    mean_loss = Run.mean_loss
 
     def spy(run, terms):
         whole.append({k: v.detach() for k, v in terms.items()})
-        trained.append(weighted(run, terms))
+        trained.append(mean_loss(run, terms))
         return trained[-1]
 
-    monkeypatch.setattr(train.Run, "weighted", spy)
+    monkeypatch.setattr(Run, "mean_loss", spy)
     history = go(build(beta=beta), small, epochs=2, kl_warmup=5)
     shares = [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0]  # Bowman et al. 2016
     assert len(trained) == 8
     for share, loss, parts in zip(shares, trained, whole):
         expected = parts["reconstruction"] + share * beta * parts["kl"]
-        close(loss.detach(), expected, 1e-6)
+        close(loss.detach(), expected.mean(), 1e-6)
         assert loss.grad_fn is not None
     # what is written down is the whole loss, and comparable
     close(
@@ -210,8 +278,9 @@ def test_history_is_the_mean_over_the_digits(kind, small):
     for name, weight in kept.state_dict().items():
         assert (model.state_dict()[name] - weight).abs().max() < 1e-20, name
     for epoch in range(2):
-        parts = batches(small, 64, 0, epoch, binarize=kind != "ae")
-        terms = [kept.terms(*part) for part in parts]
+        prepare = None if kind == "ae" else kept.likelihood.prepare
+        parts = batches(small, 64, 0, epoch, prepare=prepare)
+        terms = [kept(*part) for part in parts]
         assert len(terms[-1]["loss"]) == 8  # a short last batch
         name = "loss" if kind == "ae" else "kl"  # neither has noise
         values = torch.cat([t[name] for t in terms]).detach().double()
@@ -228,13 +297,12 @@ def test_history_is_the_mean_over_the_digits(kind, small):
 def test_order_and_noise_are_functions_of_the_seed(small, tmp_path):
     def record(path=None, model=None, **options):
         model, seen = model or build(), []
-        terms = model.terms
 
-        def spy(self, x, y=None, generator=None):
-            seen.append((generator.initial_seed(), y.tolist(), x.sum().item()))
-            return terms(x, y, generator)
+        def spy(module, inputs):
+            x, y, noise = inputs
+            seen.append((noise.initial_seed(), y.tolist(), x.sum().item()))
 
-        model.terms = MethodType(spy, model)
+        model.register_forward_pre_hook(spy)
         with untouched_rng():
             go(model, small, path, **options)
         return seen
@@ -387,8 +455,8 @@ def test_auto_finds_a_device():
 
 
 def test_digits_that_do_not_fit_the_model_are_refused(small):
-    with refused("digits:", ValueError):
-        go(build(n_pixels=100), small)
+    with refused("data:", ValueError):
+        go(build(shape=(100,)), small)
     with refused("y:", ValueError):
         go(build("cvae", n_classes=9), small)
 
@@ -417,7 +485,7 @@ def test_fit_once_trains_once_for_each_setting(
 ):
     monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
     seen, config = spy_on_steps(monkeypatch), replace(CONFIG, epochs=1)
-    model, again = build(), spoil(build())
+    model, again = build(), build()
     history = fit_once(model, small, config)
     assert (len(seen), len(list(tmp_path.iterdir()))) == (4, 1)
     capsys.readouterr()
@@ -433,14 +501,15 @@ def test_fit_once_trains_once_for_each_setting(
         (build(), replace(small, images=small.images.flip(0)), config),
         (build(), replace(small, split="test"), config),
         (build(), small, replace(config, kl_warmup=3)),
+        (spoil(build()), small, config),  # other weights to begin with
     ]
     for i, other in enumerate(others):
         fit_once(*other)
         assert len(list(tmp_path.iterdir())) == 2 + i
-    assert len(seen) == 4 + 2 + 6 * 4
+    assert len(seen) == 4 + 2 + 7 * 4
     # another version of the code trains anew
     monkeypatch.setattr(inspect, "getsource", repr)
-    fit_once(model, small, config)
+    fit_once(build(), small, config)
     assert len(list(tmp_path.iterdir())) == 3 + i
 
 
@@ -467,7 +536,7 @@ def test_the_bar_shows_the_terms(small, capsys):
     config = replace(CONFIG, batch_size=4, epochs=1)
     fit(build(), small, config)
     err = capsys.readouterr().err
-    assert all(word in err for word in ("loss=", "kl=", "digits/s"))
+    assert all(word in err for word in ("loss=", "kl=", "rows/s"))
     go(build(), small)
     assert capsys.readouterr().err == ""
 
@@ -488,21 +557,16 @@ def chosen(**options):
 
 def recorded(model, digits, path=None, **options):
     """The conditions that each step is told, in turn."""
-    seen, terms = [], model.terms
-
-    def spy(self, x, y=None, generator=None):
-        seen.append(y)
-        return terms(x, y, generator)
-
-    model.terms = MethodType(spy, model)
+    seen = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
     with untouched_rng():
         go(model, digits, path, **options)
     return seen
 
 
-def test_training_withholds_conditions_anew_in_each_epoch(small, tmp_path):
+def test_training_drops_conditions_anew_in_each_epoch(small, tmp_path):
     digits = conditioned(small)
-    steps = recorded(chosen(withhold=0.3), digits)
+    steps = recorded(chosen(condition_dropout=0.3), digits)
     hidden = torch.cat(steps).isnan()
     assert hidden.shape == (4 * 200, 2)
     error = (0.3 * 0.7 / 800) ** 0.5
@@ -510,21 +574,17 @@ def test_training_withholds_conditions_anew_in_each_epoch(small, tmp_path):
     epochs = hidden.view(4, 200, 2)
     assert len(epochs.flatten(1).unique(dim=0)) == 4
     # the same in a second run, however often it is stopped
-    halves = recorded(
-        chosen(withhold=0.3), digits, tmp_path / "a.pt", epochs=2
-    )
-    halves += recorded(chosen(withhold=0.3), digits, tmp_path / "a.pt")
+    path = tmp_path / "a.pt"
+    halves = recorded(chosen(condition_dropout=0.3), digits, path, epochs=2)
+    halves += recorded(chosen(condition_dropout=0.3), digits, path)
     again = torch.cat(halves)
     assert torch.equal(again.isnan(), hidden)
     assert torch.equal(again.nan_to_num(), torch.cat(steps).nan_to_num())
 
 
 def test_nothing_is_withheld_from_those_who_do_not_ask(small):
-    assert (
-        not torch.cat(recorded(chosen(withhold=0.0), conditioned(small)))
-        .isnan()
-        .any()
-    )
+    steps = recorded(chosen(condition_dropout=0.0), conditioned(small))
+    assert not torch.cat(steps).isnan().any()
     (first, *_) = recorded(build("cvae"), small, epochs=1)
     assert first.dtype == torch.int64
 
@@ -540,22 +600,22 @@ def test_a_model_with_conditions_comes_back_as_it_was(small, tmp_path):
     loaded = load_model(path)
     assert type(loaded) is CVAE
     assert loaded.options == whole.options
-    x = digits.binarized().x(torch.arange(200))
+    x = digits.binarized().x()
     y = digits.y.clone()
     y[:50, 0] = y[25:75, 1] = float("nan")
     noise = [torch.Generator().manual_seed(0) for _ in range(2)]
     with torch.no_grad():
-        a, b = whole.terms(x, y, noise[0]), loaded.terms(x, y, noise[1])
+        a, b = whole(x, y, noise[0]), loaded(x, y, noise[1])
     assert same(a, b)
 
 
-def test_other_conditions_or_shares_are_another_run(small, tmp_path):
+def test_other_conditions_or_dropouts_are_another_run(small, tmp_path):
     digits, path = conditioned(small), tmp_path / "a.pt"
     go(chosen(), digits, path, epochs=1)
     other = replace(digits, conditions=digits.conditions.flip(0))
     for model, data in (
         (chosen(), other),
-        (chosen(withhold=0.4), digits),
+        (chosen(condition_dropout=0.4), digits),
         (build("cvae", conditions=(11, 1)), digits),
     ):
         with refused(path, CheckpointError):
@@ -569,7 +629,7 @@ def test_conditions_that_do_not_fit_the_model_are_refused(small):
         (build("cvae", conditions=(10,)), digits, "stack the conditions"),
         (build("cvae", conditions=(9, 1)), digits, "class from 0 to 8"),
         (build("cvae"), digits, "one label"),
-        (chosen(), Table(small.x(torch.arange(200))), "NaN where"),
+        (chosen(), Table(small.x()), "NaN where"),
     ):
         with refused("y:") as caught:
             go(model, data)
@@ -588,7 +648,7 @@ def points(n=300, n_dims=3):
 
 def test_a_table_trains_as_digits_do(tmp_path):
     table, path = points(), tmp_path / "a.pt"
-    sizes = {"n_pixels": 3, "hidden": (), "n_latent": 1}
+    sizes = {"shape": (3,), "hidden": (), "n_latent": 1}
     a, b = (build(likelihood="gaussian", **sizes) for _ in range(2))
     history = go(a, table, epochs=20, lr=0.02)
     go(b, table, path, epochs=10, lr=0.02)
@@ -600,37 +660,35 @@ def test_a_table_trains_as_digits_do(tmp_path):
     assert history.loss[-1] < 0.8 * alone
     with refused(path, CheckpointError):
         go(b, points(299), path, epochs=20)
-    with refused("digits:"):
-        go(build(n_pixels=2, likelihood="gaussian"), table)
+    with refused("data:"):
+        go(build(shape=(2,), likelihood="gaussian"), table)
 
 
 @every
 def test_a_table_must_lie_in_the_range_of_the_model(kind):
     labels = torch.arange(300) % 10
-    table = Table(points().values, labels)
-    model = build(kind, n_pixels=3)
+    table, model = Table(points().values, labels), build(kind, shape=(3,))
+    if kind == "ae":  # a squared error is of numbers of any size
+        assert len(go(model, table, epochs=1).loss) == 1
+        return
     with refused("values:"):
         go(model, table)
+    assert same(model.state_dict(), build(kind, shape=(3,)).state_dict())
     unit = Table(points().values.sigmoid(), labels)
     assert len(go(model, unit, epochs=1).loss) == 1
 
 
 def spy_on_losses(monkeypatch):
-    """Record (mean of the batch, what is lowered) at each step."""
-    seen, weighted, refuse = [], train.Run.weighted, train.Run.refuse_nan
+    """Record (loss of each row, processes, what is lowered) of each step."""
+    seen, mean_loss = [], Run.mean_loss
 
-    def first(run, terms):
-        found = weighted(run, terms)
-        seen.append([found.detach(), run.workers.n])
+    def spy(run, terms):
+        found = mean_loss(run, terms)
+        n = run.processes.world_size
+        seen.append((terms["loss"].detach(), n, found.detach()))
         return found
 
-    def second(run, loss=None):
-        if loss is not None:
-            seen[-1].append(loss.detach())
-        return refuse(run, loss)
-
-    monkeypatch.setattr(train.Run, "weighted", first)
-    monkeypatch.setattr(train.Run, "refuse_nan", second)
+    monkeypatch.setattr(Run, "mean_loss", spy)
     return seen
 
 
@@ -644,24 +702,50 @@ def test_what_is_lowered_is_the_mean_of_a_batch_also_of_a_short_one(
         close(loss, values.mean())
 
 
-class OneOfTwo(engine.Workers):
+def stop_at(monkeypatch, step, number=signal.SIGINT):
+    """Send a real signal in the middle of a step."""
+    mean_loss = Run.mean_loss
+
+    def spy(run, terms):
+        if run.step == step:
+            os.kill(os.getpid(), number)
+        return mean_loss(run, terms)
+
+    monkeypatch.setattr(Run, "mean_loss", spy)
+
+
+class OneOfTwo(engine.Processes):
     """A process whose twin is silent."""
 
     def __init__(self, rank):
-        self.rank, self.n = rank, 2
+        self.rank, self.world_size = rank, 2
 
     def total(self, values):
         return values.detach().cpu().double()
 
 
+def one_epoch(run):
+    """The loop of `fit` for one epoch, without what comes before or after."""
+    with run.stops_between_steps():
+        for x, y, noise in run.batches(run.epoch):
+            terms = run.forward(x, y, noise)
+            loss = run.mean_loss(terms)
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+            run.schedule.step()
+            run.update_average()
+            run.record(terms)
+        run.close()
+
+
 def test_two_processes_lower_the_mean_of_the_whole_batch(monkeypatch, small):
-    seen, bar = spy_on_losses(monkeypatch), SimpleNamespace()
-    bar.update = bar.set_postfix = lambda what: None
+    seen = spy_on_losses(monkeypatch)
     for rank in (0, 1):
-        run = train.Run(build(), small, CONFIG)
-        run.workers = OneOfTwo(rank)
-        with engine.Stop() as stop:
-            run.one_epoch(bar, stop)
+        run = Run(build(), small, CONFIG, History())
+        run.processes = OneOfTwo(rank)
+        one_epoch(run)
+    assert [n for _, n, _ in seen] == [2] * 8
     # the first step of each, when both have the same weights
     (a, _, one), (b, _, other) = seen[0], seen[len(seen) // 2]
     assert len(a) == len(b) == 32
@@ -669,15 +753,15 @@ def test_two_processes_lower_the_mean_of_the_whole_batch(monkeypatch, small):
 
 
 def test_noise_is_new_at_every_step_and_in_every_process(monkeypatch, small):
-    seeds, call = [], engine.Network.__call__
+    seeds, forward = [], Run.forward
 
-    def spy(network, x, y, noise):
+    def spy(run, x, y, noise):
         seeds.append(noise.initial_seed())
-        return call(network, x, y, noise)
+        return forward(run, x, y, noise)
 
-    monkeypatch.setattr(engine.Network, "__call__", spy)
+    monkeypatch.setattr(Run, "forward", spy)
     go(build(), small, epochs=3)
-    monkeypatch.setattr(engine.Workers, "key", (2, 1))
+    monkeypatch.setattr(engine.Processes, "key", (2, 1))
     go(build(), small, epochs=3)
     assert len(seeds) == len(set(seeds)) == 24
 
@@ -693,14 +777,497 @@ def test_an_infinite_loss_updates_nothing_either(small):
 
 
 def test_adam_remembers_ten_steps_and_a_hundred_squares(monkeypatch, small):
-    found, update = [], train.Run.update
+    found, update = [], Run.update_average
 
     def spy(run):
         update(run)
-        found.append((run.weights[0].grad, run.optimizer.state))
+        weight = next(run.model.parameters())
+        found.append((weight.grad, run.optimizer.state[weight]))
 
-    monkeypatch.setattr(train.Run, "update", spy)
+    monkeypatch.setattr(Run, "update_average", spy)
     go(build(), small[:64], epochs=1)
     ((gradient, state),) = found
-    torch.testing.assert_close(state["mean"][0], 0.1 * gradient)
-    torch.testing.assert_close(state["square"][0], 0.01 * gradient**2)
+    torch.testing.assert_close(state["exp_avg"], 0.1 * gradient)
+    torch.testing.assert_close(state["exp_avg_sq"], 0.01 * gradient**2)
+
+
+# --- numbers of any kind
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VAE(2, (8,), beta=np.float64(4)),
+        lambda: VAE(np.int64(4), np.array([8])),
+        lambda: VAE(torch.tensor(2), (torch.tensor(8),), beta=np.float32(2)),
+        lambda: VAE(2, [8], "gaussian", sigma=torch.tensor(0.5)),
+        lambda: CVAE(2, (8,), n_classes=np.uint8(10), seed=np.int32(3)),
+        lambda: Autoencoder(2, (8,), shape=torch.Size([1, 28, 28])),
+    ],
+)
+def test_numbers_of_numpy_and_torch_train_save_and_load(make, small, tmp_path):
+    config = TrainConfig(
+        epochs=np.int64(2),
+        batch_size=torch.tensor(64),
+        lr=np.float32(0.002),
+        warmup=np.uint8(5),
+        decay=torch.tensor(0.25),
+        kl_warmup=np.int32(3),
+        seed=np.int64(1),
+        device="cpu",
+    )
+    plain = (int, float, str, type(None))
+    assert all(type(value) in plain for value in asdict(config).values())
+    path, model, again = tmp_path / "a.pt", make(), make()
+    history = fit(model, small, config, path, False)
+    assert len(history.loss) == 2
+    loaded = load_model(path)
+    assert same(loaded.state_dict(), model.state_dict())
+    assert loaded.options == model.options
+    # it goes on where Python's own numbers are given
+    numbers = {k: v for k, v in asdict(config).items() if v is not None}
+    resumed = fit(again, small, TrainConfig(**numbers), path, False)
+    assert resumed == history
+    assert same(again.state_dict(), model.state_dict())
+
+
+# --- a look between epochs
+
+
+def test_on_epoch_gets_the_number_the_averaged_model_and_the_history(
+    small, tmp_path
+):
+    seen, model = [], build()
+
+    def look(epoch, averaged, history):
+        assert averaged is not model
+        weights = {k: v.clone() for k, v in averaged.state_dict().items()}
+        seen.append((epoch, weights, list(history.loss)))
+
+    with untouched_rng():
+        history = fit(model, small, CONFIG, None, False, look)
+    assert [epoch for epoch, _, _ in seen] == [0, 1, 2, 3]
+    for epoch, weights, losses in seen:
+        assert losses == history.loss[: epoch + 1]
+        shorter = build()
+        go(shorter, small, epochs=epoch + 1)
+        assert same(weights, shorter.state_dict())
+    # to look changes nothing
+    plain = build()
+    assert same(vars(go(plain, small)), vars(history))
+    assert same(plain.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("yes", [True, np.True_, "enough"])
+def test_on_epoch_may_stop_early_and_the_run_may_go_on(yes, small, tmp_path):
+    path, whole, model, calls = tmp_path / "a.pt", build(), build(), []
+
+    def enough(epoch, averaged, history):
+        calls.append(epoch)
+        return yes if epoch == 1 else (None, False, 0, 0)[epoch]
+
+    history = fit(model, small, CONFIG, path, False, enough)
+    assert calls == [0, 1]
+    assert len(history.loss) == 2
+    assert not history.stopped  # that is for signals
+    short = build()
+    go(short, small, epochs=2)
+    assert same(model.state_dict(), short.state_dict())
+    assert checkpoint.load(path)["step"] == 8
+    again = spoil(build())
+    resumed = fit(again, small, CONFIG, path, False, enough)
+    assert calls == [0, 1, 2, 3]
+    assert same(vars(resumed), vars(go(whole, small)))
+    assert same(again.state_dict(), whole.state_dict())
+
+
+# --- modules of your own
+
+
+CELL = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, width=3, scale=1.0, drop=0.0):
+        super().__init__()
+        self.scale = scale
+        self.encode = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, width), nn.BatchNorm1d(width)
+        )
+        self.decode = nn.Sequential(nn.Dropout(drop), nn.Linear(width, 784))
+
+    def forward(self, x, y=None, noise=None, power=2):
+        code = self.encode(x)
+        error = (self.decode(code) - x.flatten(1)).square().sum(1)
+        size = code.abs().pow(power).sum(1)
+        return {"loss": error + self.scale * size, "error": error,
+                "size": size}
+"""
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """Runs code as a cell of a notebook, whose module has no file."""
+
+    def run(code=CELL):
+        module = ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", module)
+        exec(code, vars(module))
+        assert module.Mine.__module__ == "__main__"
+        return module.Mine
+
+    return run
+
+
+def mine(kind, **options):
+    torch.manual_seed(0)
+    return kind(**options)
+
+
+def test_a_module_of_your_own_learns_and_its_terms_are_written_down(
+    cell, small
+):
+    model = mine(cell(), scale=2.0)
+    history = go(model, small, epochs=8, lr=5e-3)
+    assert history.loss[-1] < 0.8 * history.loss[0]
+    error, size = map(torch.tensor, (history.error, history.size))
+    assert len(error) == len(size) == len(history) == 8
+    close(history.loss, error + 2 * size)
+    assert history.kl == history.reconstruction == []
+    with pytest.raises(AttributeError, match=r"error.*size.*no entropy"):
+        _ = history.entropy
+
+
+@pytest.mark.parametrize("step", [1, 3, 6])  # inside and between epochs
+def test_a_module_of_your_own_goes_on_bit_for_bit(
+    step, cell, monkeypatch, small, tmp_path
+):
+    kind, path = cell(), tmp_path / "a.pt"
+    whole, part = mine(kind), mine(kind)
+    history = go(whole, small)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        assert go(part, small, path).stopped
+    assert checkpoint.load(path)["step"] == step + 1
+    again = mine(kind)
+    again.encode[2].running_mean.fill_(7)
+    spoil(again)
+    resumed = go(again, small, path)
+    assert same(vars(resumed), vars(history))
+    assert same(again.state_dict(), whole.state_dict())
+    # the statistics of the batches are those of all steps
+    norm = again.encode[2]
+    assert norm.num_batches_tracked == 16
+    assert not torch.equal(norm.running_var, torch.ones(3))
+
+
+def test_a_checkpoint_of_your_own_module_fills_the_one_you_built(
+    cell, small, tmp_path
+):
+    kind, path = cell(), tmp_path / "a.pt"
+    model, empty = mine(kind), mine(kind)
+    go(model, small, path, epochs=1)
+    with refused(path, CheckpointError) as caught:
+        load_model(path)
+    assert "__main__.Mine" in str(caught.value)
+    assert "load_model(path, model=" in str(caught.value)
+    assert load_model(path, model=spoil(empty)) is empty
+    assert same(empty.state_dict(), model.state_dict())
+    # another one is refused, and stays as it is
+    fewer, more = mine(kind), mine(kind)
+    fewer.encode[2] = torch.nn.Identity()
+    more.third = torch.nn.Linear(2, 2)
+    for other in (mine(kind, width=4), fewer, more, VAE(2, (8,))):
+        before = {k: v.clone() for k, v in other.state_dict().items()}
+        with refused(path, CheckpointError):
+            load_model(path, model=other)
+        assert same(other.state_dict(), before)
+    # and so is a class of the same name elsewhere, in a run that goes on
+    kind.__module__ = "elsewhere"
+    with refused(path, CheckpointError):
+        go(mine(kind), small, path)
+
+
+def test_fit_once_knows_a_module_of_your_own(
+    cell, monkeypatch, small, tmp_path
+):
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
+    config = replace(CONFIG, epochs=1)
+    model, again = mine(cell()), mine(cell())
+    history = fit_once(model, small, config)
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("Mine-")
+    assert fit_once(again, small, config) == history  # and not trained anew
+    assert list(tmp_path.iterdir()) == [path]
+    assert same(model.state_dict(), again.state_dict())
+    others = [
+        mine(cell(CELL.replace("power=2", "power=4"))),
+        mine(cell(CELL.replace("abs()", "relu()"))),
+        mine(cell(), scale=2.0),
+        mine(cell(), drop=0.5),
+        again,  # it begins with other weights
+    ]
+    for i, other in enumerate(others):
+        fit_once(other, small, config)
+        assert len(list(tmp_path.iterdir())) == 2 + i
+
+
+class Laplace:
+    """A likelihood that is no module."""
+
+    n_params, support = 1, None
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def log_prob(self, x, params):
+        error = (x - params).abs().flatten(1 - x.ndim).sum(-1)
+        return -error / self.scale - x[0].numel() * math.log(2 * self.scale)
+
+    def mean(self, params):
+        return params
+
+
+def with_own_parts(squash=torch.nn.ReLU, scale=1.0):
+    torch.manual_seed(0)
+    encoder = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        torch.nn.Linear(784, 8),
+        torch.nn.BatchNorm1d(8),
+        squash(),
+        torch.nn.Linear(8, 4),
+    )
+    return VAE(2, (8,), Laplace(scale), encoder=encoder)
+
+
+def test_parts_of_your_own_go_on_and_are_filled(small, tmp_path):
+    path, whole = tmp_path / "a.pt", with_own_parts()
+    history = go(whole, small)
+    go(with_own_parts(), small, path, epochs=2)
+    again = spoil(with_own_parts())
+    assert same(vars(go(again, small, path)), vars(history))
+    assert same(again.state_dict(), whole.state_dict())
+    assert again.encoder[2].num_batches_tracked == 16
+    with refused(path, CheckpointError) as caught:
+        load_model(path)
+    assert "Sequential" in str(caught.value)
+    assert "load_model(path, model=" in str(caught.value)
+    loaded = load_model(path, model=spoil(with_own_parts()))
+    assert same(loaded.state_dict(), whole.state_dict())
+
+
+def test_fit_once_knows_parts_of_your_own(monkeypatch, small, tmp_path):
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
+    config = replace(CONFIG, epochs=1)
+    settings = [{}, {}, {"scale": 0.5}]
+    settings += [{"squash": f} for f in (torch.nn.Tanh, torch.nn.Sigmoid)]
+    for options in settings:
+        fit_once(with_own_parts(**options), small, config)
+    assert len(list(tmp_path.iterdir())) == 4  # the second is the first
+
+
+@pytest.mark.parametrize(
+    "returns, hint",
+    [
+        ('{"loss": error.mean()}', "do not take the mean"),
+        ('{"loss": error[:, None]}', "one value for each row"),
+        ('{"loss": error, "size": 3.0}', "'size'"),
+        ('{"error": error}', "['error']"),
+        ("error", "Tensor"),
+        ("error.mean()", "Tensor"),
+        ("(error, error)", "tuple"),
+        ("None", "NoneType"),
+    ],
+)
+def test_a_forward_that_returns_no_terms_is_refused_in_the_first_step(
+    returns, hint, cell, small, tmp_path
+):
+    start = CELL.index("return")
+    model = mine(cell(CELL[:start] + f"return {returns}"))
+    kept = [w.clone() for w in model.parameters()]
+    path = tmp_path / "a.pt"
+    with refused("model:", TypeError) as caught:
+        go(model, small, path)
+    assert hint in str(caught.value)
+    assert all(map(torch.equal, kept, model.parameters()))
+    assert checkpoint.load(path)["step"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("self", "self, x", "self, x, y", "self, x, y, noise, more"),
+        *("self, x, *, y=None, noise=None", "self, *, x, y, noise"),
+    ],
+)
+def test_a_forward_without_the_three_arguments_is_refused(
+    arguments, cell, small, tmp_path
+):
+    known = "self, x, y=None, noise=None, power=2"
+    model = mine(cell(CELL.replace(known, arguments)))
+    with refused("model:", TypeError) as caught:
+        go(model, small, tmp_path / "a.pt")
+    assert "forward(x, y, noise)" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", ["self, x, *rest", "self, x, y, eps"])
+def test_whatever_takes_three_arguments_will_do(arguments, cell, small):
+    code = CELL.replace("self, x, y=None, noise=None, power=2", arguments)
+    model = mine(cell(code.replace("pow(power)", "pow(2)")))
+    plain = mine(cell())
+    go(model, small, epochs=1), go(plain, small, epochs=1)
+    assert same(model.state_dict(), plain.state_dict())
+
+
+def test_a_classifier_is_saved_and_loaded(small, tmp_path):
+    path, model = tmp_path / "a.pt", Classifier()
+    history = go(model, small, path, epochs=2)
+    assert history.loss[1] < history.loss[0]
+    loaded = load_model(path)
+    assert type(loaded) is Classifier
+    assert loaded.options == model.options
+    assert same(loaded.state_dict(), model.state_dict())
+    assert torch.equal(loaded.read(small.x()), model.read(small.x()))
+
+
+# --- clear errors before the work
+
+
+def test_models_of_other_numbers_than_float32_are_refused(small):
+    for model in (build().double(), Classifier().half()):
+        kept = {k: v.clone() for k, v in model.state_dict().items()}
+        with refused("model:", ValueError) as caught:
+            go(model, small)
+        assert "model.float()" in str(caught.value)
+        assert same(model.state_dict(), kept)
+        go(model.float(), small, epochs=1)
+    frozen = build().requires_grad_(False)
+    with refused("model:", ValueError) as caught:
+        go(frozen, small)
+    assert "requires_grad_()" in str(caught.value)
+
+
+def test_frozen_weights_stay_as_they_are(small, tmp_path):
+    path, whole, halves = tmp_path / "a.pt", build(), build()
+    for model in (whole, halves):
+        model.encoder.requires_grad_(False)
+    kept = {k: v.clone() for k, v in whole.state_dict().items()}
+    go(whole, small)
+    go(halves, small, path, epochs=2), go(halves, small, path)
+    assert same(whole.state_dict(), halves.state_dict())
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, kept[name]) == ("encoder" in name)
+
+
+def test_data_with_a_gradient_are_refused():
+    values = torch.rand(8, 3, requires_grad=True)
+    for name, make in (
+        ("values:", lambda: Table(values)),
+        ("conditions:", lambda: Table(values.detach(), values)),
+    ):
+        with refused(name, ValueError) as caught:
+            make()
+        assert ".detach()" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrap, hint",
+    [
+        (lambda x: x, "Table(x)"),
+        (lambda x: x.numpy(), "Table(x)"),
+        (lambda x: x.tolist(), "Table(x)"),
+        (lambda x: torch.utils.data.TensorDataset(x), "Table(x)"),
+        (lambda x: torch.utils.data.DataLoader(x), "give its tensors"),
+        (lambda x: None, "Table(x)"),
+        (lambda x: "mnist", "Table(x)"),
+    ],
+)
+def test_what_is_no_data_is_refused(wrap, hint, small, tmp_path):
+    model = build()
+    for train in (go, fit_once):
+        with refused("data:", TypeError) as caught:
+            train(model, wrap(small.x()))
+        assert hint in str(caught.value)
+    assert same(model.state_dict(), build().state_dict())
+
+
+@every
+def test_columns_of_huge_numbers_should_be_standardised(kind):
+    values = points().values
+    options = {} if kind == "ae" else {"likelihood": "gaussian"}
+    model = build(kind, shape=(3,), hidden=(), **options)
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    labels = torch.arange(300) % 10
+    with refused("the loss is NaN or infinite at step 0") as caught:
+        go(model, Table(values * 1e20, labels))
+    assert "Standardise x: subtract the mean" in str(caught.value)
+    assert same(model.state_dict(), kept)
+    standard = (values - values.mean(0)) / values.std(0)
+    assert len(go(model, Table(standard, labels), epochs=1).loss) == 1
+
+
+def test_a_run_that_diverges_says_so(small):
+    # not that its own codes are infinite, which nobody gave it
+    with refused("the loss is NaN or infinite at step") as caught:
+        go(build(), small, lr=1e6, warmup=1, epochs=30)
+    assert "Lower lr, now 1e+06" in str(caught.value)
+
+
+def test_a_diagnosis_needs_no_encoder_of_the_usual_kind(cell, small):
+    code = CELL.replace("nn.Flatten(), ", "").replace("nn.BatchNorm1d", "nn.")
+    code = code.replace("nn.(width)", "nn.Identity()")
+    code = code.replace("encode(x)", "encode(x.flatten(1))")
+    model = mine(cell(code))
+    with torch.no_grad():
+        model.encode[0].bias.fill_(torch.inf)
+    with refused("the loss is NaN or infinite at step 0"):
+        go(model, small)
+
+
+# --- where a model was, and how
+
+
+def modes(model):
+    return [part.training for part in model.modules()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fit_leaves_a_model_in_the_mode_where_it_was(
+    training, small, tmp_path
+):
+    seen, path, model = [], tmp_path / "a.pt", with_own_parts().train(training)
+    model.encoder[2].train(not training)
+    before = modes(model)
+    assert len(set(before)) == 2
+    model.register_forward_pre_hook(lambda *_: seen.append(modes(model)))
+    go(model, small, path, epochs=1)
+    assert len(seen) == 4
+    assert all(all(parts) for parts in seen)  # it learns in training mode
+    assert modes(model) == before
+    with refused(path, CheckpointError):
+        go(model, small, path, epochs=1, lr=1.0)
+    assert modes(model) == before
+    with torch.no_grad():
+        model.decoder[0].bias.fill_(torch.nan)
+    with refused("the loss is NaN"):
+        go(model, small)
+    assert modes(model) == before
+    evaluate(model, small)
+    assert modes(model) == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_comes_back_to_the_device_where_it_was(fails, small):
+    run = Run(build(), small, CONFIG, History())
+    assert run.home == torch.device("cpu")
+    run.home = torch.device("meta")  # as if it had come from there
+    if fails:
+        run.forward = lambda *_: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            one_epoch(run)
+    else:
+        one_epoch(run)
+        assert len(run.history) == 1
+    assert run.model.device.type == "meta"

@@ -221,10 +221,13 @@ longer.
 # a module that is not named comes last
 ORDER = (
     "objective",
-    "data",
+    "likelihoods",
+    "priors",
+    "networks",
     "models",
+    "data",
     "train",
-    "checkpoint",
+    "engine",
     "evaluate",
     "latent",
     "probes",
@@ -241,20 +244,21 @@ FLOW = (
     (
         "read",
         ("data", "load_digits"),
-        "`Digits` with images (N, 28, 28) uint8 and labels (N,) int64; any "
-        "other rows of numbers make a `Table`",
+        "`Images` with images (N, 28, 28) uint8 and labels (N,) int64; your "
+        "own arrays make `Images` or a `Table`",
     ),
     (
         "batch",
         ("data", "batches"),
-        "x (B, D) in {0, 1} or grey in [0, 1], y (B,) or (B, C)",
+        "x (B, 1, 28, 28), grey in [0, 1] or drawn as 0 and 1, as the "
+        "likelihood wants it; y (B,) or (B, C)",
     ),
     ("encode", ("models", "VAE"), "mu, logvar (B, L) of q(z|x)"),
     ("draw a code", ("objective", "reparameterize"), "z (B, L)"),
-    ("decode", ("models", "VAE"), "logits (B, D)"),
+    ("decode", ("models", "VAE"), "logits (B, 1, 28, 28)"),
     (
         "log p(x|z)",
-        ("objective", "bernoulli_log_likelihood"),
+        ("likelihoods", "Bernoulli"),
         "nats (B,), one value for each digit of the batch",
     ),
     ("KL", ("objective", "gaussian_kl"), "nats (B,)"),
@@ -270,7 +274,7 @@ FLOW = (
     ),
     (
         "draw",
-        ("latent", "sample_digits"),
+        ("latent", "sample"),
         "images (n, 28, 28) in [0, 1], from codes of the prior",
     ),
     ("show", ("figures", "image_grid"), "one finished figure"),
@@ -368,8 +372,9 @@ name. The lines are the first lines of the docstrings, which the
 {rows}
 B is the size of a batch, D the numbers in a row of $x$ (784 pixels), L the
 latent dimensions, C the conditions and N the size of a data set. The three
-models have one interface: `encode`, `decode`, `terms`, `loss`, `code`,
-`draw`. Training, evaluation and figures never ask which one they hold.
+models have one interface: `forward`, which gives the terms of the loss,
+`encode`, `decode`, `encode_mean` and `decode_mean`. Training, evaluation and
+figures never ask which one they hold.
 
 """ + "\n".join(parts)
 
@@ -446,7 +451,7 @@ def docstring(text: str) -> str:
     """A docstring as Markdown: paragraphs, then a list for each section."""
     body, *sections = SECTION.split(text)
     parts = [
-        escape(" ".join(paragraph.split()))
+        _paragraph(paragraph)
         for paragraph in re.split(r"\n\s*\n", body.strip())
     ]
     for title, content in zip(sections[::2], sections[1::2]):
@@ -472,6 +477,14 @@ def docstring(text: str) -> str:
         if rest.strip():
             parts.append(escape(" ".join(rest.split())))
     return "\n\n".join(parts)
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph on one line, or the items of a list on one line each."""
+    first, *items = re.split(r"^- ", text, flags=re.M)
+    if first or not items:
+        return escape(" ".join(text.split()))
+    return "\n".join(f"- {escape(' '.join(i.split()))}" for i in items)
 
 
 def _item(text: str) -> str:

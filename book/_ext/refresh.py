@@ -61,8 +61,13 @@ def chapters() -> list[Path]:
 
 
 def module_fingerprint(name: str) -> str:
-    """Hash of a module's syntax tree without docstrings and comments."""
+    """Hash of a module's syntax tree without docstrings and comments.
+
+    Empty for a module that is no longer there.
+    """
     spec = importlib.util.find_spec(name)
+    if spec is None:
+        return ""
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,7 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
+from minivae.latent import pictures
 from minivae.models import Autoencoder
 
 
@@ -160,7 +162,8 @@ def _descended(
     total = [torch.zeros_like(w) for w in weights]
     losses = []
     for step in range(n_steps + late):
-        error = (x - model.decode(model.encode(x))).square()
+        drawn = model.decode(model.encode(x)).flatten(1)
+        error = (x - drawn).square()
         loss = error.sum(-1).mean()
         losses.append(loss.item())
         if over == "pixels":
@@ -206,10 +209,15 @@ def gradient_descent(draws: Draws, gradient_descent: Student) -> None:
     Held against steps with torch.autograd.grad, for deep and linear models.
     """
     descend = function("gradient_descent", gradient_descent)
-    for n, d, k, hidden in ((5, 9, 2, (4,)), (1, 4, 1, ()), (3, 6, 3, (5, 4))):
+    for n, shape, k, hidden in (
+        (5, (1, 3, 3), 2, (4,)),
+        (1, (1, 2, 2), 1, ()),
+        (3, (1, 2, 3), 3, (5, 4)),
+    ):
+        d = math.prod(shape)
         # one step first: it tells the loss from the steps
         for n_steps in (1, 3):
-            model = draws.model(Autoencoder, k, hidden, d)
+            model = draws.model(Autoencoder, k, hidden, shape)
             x, lr = draws.uniform(n, d), 0.02
             losses, (after, *_) = descend.changed(model, x, lr, n_steps)
             require(isinstance(after, Autoencoder), "the model is lost")
@@ -348,12 +356,13 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
     the model drew before; both are asked of the networks themselves.
     """
     mix = function("mix_code", mix_code)
-    for n, d, k, hidden in (
-        (6, 9, 2, ()),
-        (5, 16, 3, (8, 6)),
-        (1, 4, 1, (3,)),
+    for n, shape, k, hidden in (
+        (6, (1, 3, 3), 2, ()),
+        (5, (1, 4, 4), 3, (8, 6)),
+        (1, (1, 2, 2), 1, (3,)),
     ):
-        model = draws.model(Autoencoder, k, hidden, d)
+        d = math.prod(shape)
+        model = draws.model(Autoencoder, k, hidden, shape)
         # far from orthogonal, and safe to invert
         turn = torch.linalg.qr(draws.normal(k, k))[0]
         mixer = (
@@ -372,7 +381,10 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
         )
         with torch.no_grad():
             z, was = model.encode(x), after.encode(x)
-            pictures, drawn = model.decode(z), after.decode(was)
+            pictures, drawn = (
+                one.decode(code).flatten(1)
+                for one, code in ((model, z), (after, was))
+            )
             right = torch.einsum("ij,nj->ni", mixer, z) + shift
             mistakes = {
                 "the codes are as before: change the last layer of the "
@@ -420,7 +432,7 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
                 ),
             }
             mistakes = {
-                text: _with_first(model, *weights).decode(right)
+                text: _with_first(model, *weights).decode(right).flatten(1)
                 for text, weights in known.items()
             }
             equal("the new pictures", drawn, pictures, mistakes, 2e-3)
@@ -542,14 +554,15 @@ def denoising(
     """
     errors = function("denoising_errors", denoising_errors)
     useful = function("first_useful_noise", first_useful_noise)
-    for n, d, k in ((6, 16, 3), (1, 4, 1), (9, 25, 2)):
-        model = draws.model(Autoencoder, k, (7,), d)
+    for n, side, k in ((6, 4, 3), (1, 2, 1), (9, 5, 2)):
+        model = draws.model(Autoencoder, k, (7,), (1, side, side))
+        d = side**2
         x, noise = draws.uniform(n, d), 0.4 * draws.normal(n, d)
         noisy = (x + noise).clamp(0, 1)
         with torch.no_grad():
-            decoded = model.decode(model.encode(noisy))
-            from_clean = model.draw(model.code(x))
+            decoded = model.decode(model.encode(noisy)).flatten(1)
         drawn = decoded.clamp(0, 1)
+        from_clean = pictures(model, model.encode_mean(x)).flatten(1)
 
         def error(a, b):
             return ((a.double() - b.double()) ** 2).sum(1).mean()
@@ -569,7 +582,7 @@ def denoising(
             "the clean digit was encoded; encode the noisy one": error(
                 from_clean, x
             ),
-            "decode may leave [0, 1]; take draw, which cuts off": error(
+            "decode may leave [0, 1]; take pictures, which cuts off": error(
                 decoded, x
             ),
             "this is the change from clean to noisy reconstruction; compare "

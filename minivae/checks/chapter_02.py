@@ -20,6 +20,7 @@ from minivae.checks.check import (
     require,
     tensor,
 )
+from minivae.latent import pictures
 from minivae.models import Autoencoder
 from minivae.notebook import brief
 
@@ -242,11 +243,11 @@ def _walks(
     model: Autoencoder, first: Tensor, last: Tensor, n: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The right walk, and what mistakes make of it."""
-    a, b = model.code(torch.stack([first, last]))
+    a, b = model.encode_mean(torch.stack([first, last]))
 
     def drawn(shares):
         codes = [a + t * (b - a) for t in shares]
-        return torch.cat([model.draw(z[None]) for z in codes])
+        return torch.cat([_rows(model, z[None]) for z in codes])
 
     steps = [i / (n - 1) for i in range(n)]
     ends, right = drawn([0.0, 1.0]), drawn(steps)
@@ -260,18 +261,23 @@ def _walks(
         "both ends are missing": drawn([(i + 1) / (n + 1) for i in range(n)]),
         "the walk runs backwards": right.flip(0),
         "the codes are a + t b, which goes from a to a + b: take "
-        "a + t (b - a)": model.draw(beyond),
-        "the pixels were mixed and then encoded; mix the codes": model.draw(
-            model.code(pixels)
+        "a + t (b - a)": _rows(model, beyond),
+        "the pixels were mixed and then encoded; mix the codes": _rows(
+            model, model.encode_mean(pixels)
         ),
         "the pictures were mixed; mix the codes and draw then": torch.stack(
             [ends[0] + t * (ends[1] - ends[0]) for t in steps]
         ),
         "the digits were mixed, without encoder and decoder": pixels,
-        "decode may leave [0, 1]; take draw, which cuts off": model.decode(
-            uncut
+        "decode may leave [0, 1]; take pictures, which cuts off": (
+            model.decode(uncut).flatten(1)
         ),
     }
+
+
+def _rows(model: Autoencoder, z: Tensor) -> Tensor:
+    """The pictures of codes, (n, D)."""
+    return pictures(model, z).flatten(1)
 
 
 @check()
@@ -282,13 +288,14 @@ def walk(draws: Draws, walk: Student) -> str:
     two reconstructions; a deep one is asked for each single place.
     """
     walk = function("walk", walk)
-    for n, d, k, hidden in (
-        (5, 9, 2, (8,)),
-        (2, 16, 3, (6, 5)),
-        (11, 4, 1, (9,)),
+    for n, side, k, hidden in (
+        (5, 3, 2, (8,)),
+        (2, 4, 3, (6, 5)),
+        (11, 2, 1, (9,)),
     ):
+        d = side**2
         for _ in range(100):
-            model = draws.model(Autoencoder, k, hidden, d)
+            model = draws.model(Autoencoder, k, hidden, (1, side, side))
             with torch.no_grad():
                 # so that pictures leave [0, 1] before they are cut off
                 model.decoder[-1].weight.mul_(4)
@@ -302,13 +309,14 @@ def walk(draws: Draws, walk: Student) -> str:
                 break
         equal("the pictures", walk(model, first, last, n), right, mistakes)
     # without hidden layers, a line of codes is a line of pictures
-    model = draws.model(Autoencoder, 2, (), 6)
+    model = draws.model(Autoencoder, 2, (), (1, 2, 3))
     with torch.no_grad():
         for half in (model.encoder, model.decoder):
             half[0].weight.mul_(0.1)
         model.decoder[0].bias.fill_(0.5)
         first, last = draws.uniform(6), draws.uniform(6)
-        ends = model.draw(model.code(torch.stack([first, last]))).double()
+        both = model.encode_mean(torch.stack([first, last]))
+        ends = _rows(model, both).double()
     t = torch.linspace(0, 1, 7).double()[:, None]
     equal(
         "the pictures of a linear autoencoder",
@@ -399,11 +407,12 @@ def _halved(model: Autoencoder) -> Autoencoder:
 
 def _lively(draws: Draws, k: int, hidden: tuple, x: Tensor) -> Autoencoder:
     """A model whose codes of x differ, also where x is halved."""
+    side = math.isqrt(x.shape[1])
     for _ in range(100):
-        model = draws.model(Autoencoder, k, hidden, x.shape[1])
+        model = draws.model(Autoencoder, k, hidden, (1, side, side))
         with torch.no_grad():
-            spreads = [float(model.code(v).std(0).min()) for v in (x, x / 2)]
-        if min(spreads) > 0.01:
+            codes = [model.encode_mean(v) for v in (x, x / 2)]
+        if min(float(z.std(0).min()) for z in codes) > 0.01:
             break
     return model
 
@@ -441,12 +450,11 @@ def half_the_ink(
         full, other = (_lively(draws, k, hidden, x) for _ in range(2))
         for half, exact in ((other, None), (_halved(full), (0.5, 0.25))):
             with torch.no_grad():
-                of = [m.code(x / f) for m, f in ((full, 1), (half, 2))]
-                left = [
-                    m.loss(x / f).mean() for m, f in ((full, 1), (half, 2))
-                ]
-                unlike = half.code(x)
-                loss_unlike = half.loss(x).mean()
+                pairs = ((full, x), (half, x / 2))
+                of = [m.encode_mean(v) for m, v in pairs]
+                left = [m(v)["loss"].mean() for m, v in pairs]
+                unlike = half.encode_mean(x)
+                loss_unlike = half(x)["loss"].mean()
 
             def ratio(of, by=lambda z: z.double().std(0).mean()):
                 return float(by(of[1]) / by(of[0]))

@@ -145,7 +145,7 @@ def bernoulli_from_logits(draws: Draws, coin_log_likelihood: Student) -> None:
 
 def _logs(toy: Arc, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x|z), (G, B), and log p(z), (G, 1), in double."""
-    sigma = float(toy.log_sigma.detach().exp())
+    sigma = float(toy.likelihood.log_sigma.detach().exp())
     means = toy.decode(z.double()[:, None])[:, None]  # (G, 1, 2)
     each = Normal(means, sigma).log_prob(x.double())
     return each.sum(-1), Normal(0.0, 1.0).log_prob(z.double())[:, None]
@@ -184,7 +184,7 @@ def evidence_on_a_line(
     ):
         likelihood, prior = _logs(toy, x, LINE[LINE.abs() <= 5])
         right, width = _summed(likelihood + prior), 10 / n
-        log_sigma = toy.log_sigma.detach()
+        log_sigma = toy.likelihood.log_sigma.detach()
         mistakes = {
             "the width of a cell is missing": right - math.log(width),
             "a mean over the grid is not the integral; multiply the sum by "
@@ -371,7 +371,7 @@ def _unbiased(
         "sign: this is -log p(x)": -right,
         "this is p(x); its logarithm is wanted": right.exp(),
         "the two constants of sigma in p(x|z) are missing": right
-        + 2 * toy.log_sigma.detach(),
+        + 2 * toy.likelihood.log_sigma.detach(),
     }
     off = abs(float(found - right))
     if off <= slack:

@@ -151,14 +151,14 @@ def reparameterize(draws: Draws, reparameterize: Student) -> None:
     equal("the gradient by logvar", of_logvar, right)
 
 
-def lively(draws: Draws, n_latent: int, n_pixels: int, beta: float) -> VAE:
+def lively(
+    draws: Draws, n_latent: int, shape: tuple[int, ...], beta: float
+) -> VAE:
     """A small VAE whose mu, logvar and logits are of size one."""
-    model = draws.model(
-        VAE, n_latent, hidden=(8,), n_pixels=n_pixels, beta=beta
-    )
+    model = draws.model(VAE, n_latent, hidden=(8,), shape=shape, beta=beta)
     with torch.no_grad():
         model.encoder[-1].bias += draws.normal(2 * n_latent)
-        model.decoder[-1].bias += draws.normal(n_pixels)
+        model.decoder[-1].bias += draws.normal(model.n_values)
     return model
 
 
@@ -170,9 +170,13 @@ def elbo(draws: Draws, elbo: Student) -> None:
     of zeros against -784 ln 2, and its gradients by all weights.
     """
     bound = function("elbo", elbo)
-    for n, n_latent, n_pixels in ((6, 5, 30), (1, 1, 7), (3, 8, 12)):
-        model = lively(draws, n_latent, n_pixels, beta=3.0)
-        x = draws.whole(0, 2, n, n_pixels).float()
+    for n, n_latent, shape in (
+        (6, 5, (1, 5, 6)),
+        (1, 1, (1, 2, 3)),
+        (3, 8, (1, 3, 4)),
+    ):
+        model = lively(draws, n_latent, shape, beta=3.0)
+        x = draws.whole(0, 2, n, model.n_values).float()
         noise = draws.normal(n, n_latent)
         right, mistakes = _elbo_and_mistakes(model, x, noise)
         equal("the ELBO", bound(model, x, noise), right, mistakes)
@@ -220,9 +224,10 @@ def _elbo_and_mistakes(
     sigma = (logvar / 2).exp()
 
     def likelihood(z: Tensor) -> Tensor:
-        return Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+        p = Bernoulli(logits=model.decode(z).flatten(1))
+        return p.log_prob(x).sum(-1)
 
-    logits = model.decode(mu + sigma * noise)
+    logits = model.decode(mu + sigma * noise).flatten(1)
     p = Bernoulli(logits=logits)
     rec = p.log_prob(x).sum(-1)
     kl = kl_divergence(Normal(mu, sigma), STANDARD).sum(-1)

@@ -22,7 +22,7 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.data import Digits, seeded
+from minivae.data import Images, seeded
 from minivae.evaluate import evaluate
 from minivae.models import VAE
 from minivae.notebook import brief
@@ -35,14 +35,16 @@ def _parts(model: VAE, x: Tensor, noise: Tensor) -> dict[str, Tensor]:
     q, prior = Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)
 
     def nll(z: Tensor) -> Tensor:
-        return -Bernoulli(logits=model.decode(z)).log_prob(x)  # (B, D)
+        logits = model.decode(z).flatten(1)
+        return -Bernoulli(logits=logits).log_prob(x)  # (B, D)
 
     z = mu + q.stddev * noise
     error, kl = nll(z), kl_divergence(q, prior)
     right = error.sum(-1) + kl.sum(-1)
-    twice = -Bernoulli(logits=model.decode(z).sigmoid()).log_prob(x).sum(-1)
+    p = model.decode(z).flatten(1).sigmoid()
+    twice = -Bernoulli(logits=p).log_prob(x).sum(-1)
     ratio = (q.log_prob(z) - prior.log_prob(z)).sum(-1)
-    grey = (x - model.decode(z).sigmoid()).square().sum(-1)
+    grey = (x - p).square().sum(-1)
     return {
         "": right,
         "the pixels are averaged, the latent dimensions summed; this weighs "
@@ -88,9 +90,13 @@ def vae_loss(draws: Draws, vae_loss: Student) -> None:
     those of that loss: a loss that cannot train the model is refused.
     """
     loss = function("vae_loss", vae_loss)
-    for rows, n_pixels, n_latent in ((5, 30, 3), (1, 7, 1), (4, 4, 4)):
-        model = draws.model(VAE, n_latent, (8,), n_pixels=n_pixels)
-        x = draws.whole(0, 2, rows, n_pixels).float()
+    for rows, shape, n_latent in (
+        (5, (1, 5, 6), 3),
+        (1, (1, 2, 3), 1),
+        (4, (1, 2, 2), 4),
+    ):
+        model = draws.model(VAE, n_latent, (8,), shape=shape)
+        x = draws.whole(0, 2, rows, model.n_values).float()
         noise = draws.normal(rows, n_latent)
         parts = {k: v.detach() for k, v in _parts(model, x, noise).items()}
         right = parts.pop("")
@@ -111,7 +117,7 @@ def vae_loss(draws: Draws, vae_loss: Student) -> None:
 
 def _trains(draws: Draws, loss: Student) -> None:
     """Refuse a loss whose gradients are not those of the loss."""
-    model = draws.model(VAE, 2, (6,), n_pixels=9)
+    model = draws.model(VAE, 2, (6,), shape=(1, 3, 3))
     x, noise = draws.whole(0, 2, 4, 9).float(), draws.normal(4, 2)
     # digits of different weight, so that none can stand for all
     weights = draws.uniform(4, low=0.5, high=2)
@@ -167,7 +173,8 @@ def _cut(
     }
     found = {}
     for text, (z, price) in cut.items():
-        nll = -Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+        logits = model.decode(z).flatten(1)
+        nll = -Bernoulli(logits=logits).log_prob(x).sum(-1)
         total = ((nll + price) * weights).sum()
         found[text] = torch.autograd.grad(
             total, leaves, retain_graph=True, allow_unused=True
@@ -457,13 +464,13 @@ CONFIG = TrainConfig(epochs=10, batch_size=32, lr=0.005, warmup=10)
 
 
 @functools.cache
-def _thin_and_thick() -> tuple[Digits, Digits]:
+def _thin_and_thick() -> tuple[Images, Images]:
     """Training digits, and others with a pen three times as wide."""
     some = builtin()[torch.arange(160)]
     images = builtin("test").images[:100]
     wide = max_pool2d(images.float(), 3, 1, 1).to(torch.uint8)
     labels = builtin("test").labels[:100]
-    return some, Digits(wide, labels, "thick", "test")
+    return some, Images(wide, labels, "thick", "test")
 
 
 @functools.cache

@@ -35,13 +35,13 @@ def importance_bound(
     of ratios in float64; its gradient must be the normalised weights.
     """
     weigh = function("log_weights", log_weights)
-    for k, n, n_latent, n_pixels in (
-        (4, 3, 5, 20),
-        (1, 1, 1, 6),
-        (3, 5, 2, 9),
+    for k, n, n_latent, shape in (
+        (4, 3, 5, (1, 4, 5)),
+        (1, 1, 1, (1, 2, 3)),
+        (3, 5, 2, (1, 3, 3)),
     ):
-        model = lively(draws, n_latent, n_pixels, beta=1.0)
-        x = draws.whole(0, 2, n, n_pixels).float()
+        model = lively(draws, n_latent, shape, beta=1.0)
+        x = draws.whole(0, 2, n, model.n_values).float()
         noise = draws.normal(k, n, n_latent)
         right, mistakes = _weights_and_mistakes(model, x, noise)
         equal("the log weights", weigh(model, x, noise), right, mistakes)
@@ -100,7 +100,8 @@ def _weights_and_mistakes(
     sigma = (logvar / 2).exp()
     q = Normal(mu, sigma)
     z = mu + sigma * noise
-    likelihood = Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+    logits = model.decode(z).flatten(2)
+    likelihood = Bernoulli(logits=logits).log_prob(x).sum(-1)
     prior, own = STANDARD.log_prob(z), q.log_prob(z)
     kl = torch.distributions.kl_divergence(q, STANDARD).sum(-1)
     right = likelihood + (prior - own).sum(-1)
@@ -195,7 +196,7 @@ def _linear(
         VAE,
         2,
         hidden=(),
-        n_pixels=n_pixels,
+        shape=(n_pixels,),
         likelihood="gaussian",
         sigma=sigma,
     )
@@ -217,13 +218,17 @@ def _linear(
 @torch.no_grad()
 def _joint(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     """log p(x, z) by torch.distributions, float64 (G, B)."""
-    out = model.decode(z)[:, None].double()
-    if model.binary:
-        pixels = Bernoulli(logits=out)
-    else:
-        pixels = Normal(out, model.log_sigma.double().exp())
+    pixels = _pixels(model, z[:, None].double())
     prior = STANDARD.log_prob(z.double()).sum(-1)
     return pixels.log_prob(x.double()).sum(-1) + prior[:, None]
+
+
+def _pixels(model: VAE, z: Tensor) -> Bernoulli | Normal:
+    """p(x|z) of each pixel, (..., B, D)."""
+    out = model.decode(z.to(model.dtype)).flatten(z.dim() - 1).to(z.dtype)
+    if model.likelihood.name == "bernoulli":
+        return Bernoulli(logits=out)
+    return Normal(out, model.likelihood.log_sigma.to(z.dtype).exp())
 
 
 def _fine_sum(model: VAE, x: Tensor, limit: float) -> Tensor:
@@ -371,7 +376,7 @@ def best_q(draws: Draws, best_q: Student) -> str:
 
 def _precision(model: VAE) -> Tensor:
     w = model.decoder[0].weight.detach().double()
-    variance = model.log_sigma.detach().double().exp().square()
+    variance = model.likelihood.log_sigma.detach().double().exp().square()
     return torch.eye(2, dtype=torch.float64) + w.T @ w / variance
 
 
@@ -381,7 +386,7 @@ def _missing(
     """Nats below the best ELBO that the mean and the width of q cost."""
     precision = _precision(model)
     w, b = (p.detach().double() for p in model.decoder[0].parameters())
-    variance = model.log_sigma.detach().double().exp().square()
+    variance = model.likelihood.log_sigma.detach().double().exp().square()
     mean = torch.linalg.solve(precision, w.T @ (x.double() - b).T / variance)
     off = mu - mean.T
     ratio = precision.diag() * logvar.exp()
@@ -539,7 +544,7 @@ def excess_at_mean(
     guess = number("the predicted excess", guess)
     measure = function("excess", excess)
     for k, n, n_latent in ((6, 4, 3), (1, 1, 1), (3, 5, 2)):
-        model = lively(draws, n_latent, 15, beta=1.0)
+        model = lively(draws, n_latent, (1, 3, 5), beta=1.0)
         x = draws.whole(0, 2, n, 15).float()
         noise = draws.normal(k, n, n_latent)
         mu, logvar = draws.normal(n, n_latent), draws.normal(n, n_latent)
@@ -573,10 +578,7 @@ def _excess_is(
 
     @torch.no_grad()
     def likelihood(z: Tensor) -> Tensor:
-        out = model.decode(z)
-        if model.binary:
-            return Bernoulli(logits=out).log_prob(x).sum(-1)
-        return Normal(out, model.log_sigma.exp()).log_prob(x).sum(-1)
+        return _pixels(model, z).log_prob(x).sum(-1)
 
     sigma = (logvar / 2).exp()
     at_mean, drawn = likelihood(mu), likelihood(mu + sigma * noise)

@@ -397,7 +397,7 @@ def linear_vae(v: float, variance: float, n: int) -> dict[str, float]:
     x[:, 0] = first
     sigma = 1.0
     for _ in range(2):  # measure sigma, then use it
-        vae = VAE(1, (), "gaussian", sigma=sigma, n_pixels=n).double()
+        vae = VAE(1, (), "gaussian", sigma=sigma, shape=(n,)).double()
         with torch.no_grad():
             for weights in (
                 *vae.encoder.parameters(),
@@ -409,7 +409,7 @@ def linear_vae(v: float, variance: float, n: int) -> dict[str, float]:
             vae.decoder[0].weight[0, 0] = slope * variance
             z = slope * first[:, None] + math.sqrt(v) * noise
             squares = (x - vae.decode(z)).square().mean(0)
-            terms = vae.terms(x, None, noise)
+            terms = vae(x, None, noise)
         sigma = math.sqrt(float(squares.mean()))
     return {
         "rate": float(terms["kl"].mean()),

@@ -23,7 +23,7 @@ from minivae.checks.check import (
     tensor,
 )
 from minivae.clinic import LabelToEncoderOnly
-from minivae.data import Digits
+from minivae.data import Images
 from minivae.models import CVAE
 from minivae.notebook import brief
 from minivae.train import TrainConfig, fit
@@ -114,19 +114,19 @@ def ask_and_swap(draws: Draws, ask: Student, swap: Student) -> None:
     new, other = function("ask", ask), function("swap", swap)
     n, n_latent, n_classes = 4000, 3, 4
     for digit in (2, 0):
-        cvae = draws.model(CVAE, n_latent, (), n_classes, n_pixels=30)
+        cvae = draws.model(CVAE, n_latent, (), n_classes, shape=(1, 5, 6))
         with torch.no_grad():
             cvae.decoder[0].weight.copy_(0.4 * draws.normal(30, 7))
         pixels = tensor("the new digits", new(cvae, digit, n), (n, 30))
         _compare_codes(cvae, pixels, digit)
     one = tensor("one new digit", new(cvae, 1, 1))
     require(tuple(one.shape) == (1, 30), "ask for one: (1, D)")
-    for n, n_pixels in ((6, 20), (1, 9)):
-        cvae = draws.model(CVAE, n_latent, (), n_classes, n_pixels=n_pixels)
+    for n, shape in ((6, (1, 4, 5)), (1, (1, 3, 3))):
+        cvae = draws.model(CVAE, n_latent, (), n_classes, shape=shape)
         with torch.no_grad():
             for layer in (cvae.encoder[0], cvae.decoder[0]):
                 layer.weight.copy_(0.5 * draws.normal(*layer.weight.shape))
-        x = (draws.uniform(n, n_pixels) < 0.4).float()
+        x = (draws.uniform(n, cvae.n_values) < 0.4).float()
         y = draws.whole(0, n_classes, n)
         asked = (y + draws.whole(1, n_classes, n)) % n_classes
         mu = linear_mu(cvae, x, y)
@@ -141,8 +141,9 @@ def ask_and_swap(draws: Draws, ask: Student, swap: Student) -> None:
             "both labels changed places: encode with y, decode with asked": (
                 linear_draw(cvae, linear_mu(cvae, x, asked), y)
             ),
-            "these are logits; use cvae.draw, or a sigmoid": right.logit(),
-            "a sigmoid too many: draw has one already": right.sigmoid(),
+            "these are logits; use cvae.decode_mean, or a "
+            "sigmoid": right.logit(),
+            "a sigmoid too many: decode_mean has one already": right.sigmoid(),
             "the new digit's style is that of x; code 0 has none": (
                 linear_draw(cvae, 0 * mu, asked)
             ),
@@ -163,7 +164,7 @@ def _compare_codes(cvae: CVAE, pixels: Tensor, digit: int) -> None:
     if float(pixels.min()) < 0 or float(pixels.max()) > 1:
         raise WrongError(
             "ask: pixels lie outside 0 to 1. These are logits; use "
-            "cvae.draw, or a sigmoid"
+            "cvae.decode_mean, or a sigmoid"
         )
     if bool(((pixels == 0) | (pixels == 1)).all()):
         raise WrongError("ask: return the probability of ink, not 0 or 1")
@@ -180,7 +181,7 @@ def _compare_codes(cvae: CVAE, pixels: Tensor, digit: int) -> None:
     require(
         gap[best] < 1e-3,
         "ask: no code and label give these pictures. Decode a code together "
-        "with the label, and end with one sigmoid, as cvae.draw does",
+        "with the label, and end with one sigmoid, as cvae.decode_mean does",
     )
     require(
         best == digit,
@@ -219,7 +220,7 @@ def label_by_elbo(draws: Draws, bounds: Student, classify: Student) -> None:
         (1, 1, 1, 3),
         (4, 9, 3, 3),
     ):
-        cvae = draws.model(CVAE, n_latent, (6,), n_classes, n_pixels=15)
+        cvae = draws.model(CVAE, n_latent, (6,), n_classes, shape=(1, 3, 5))
         with torch.no_grad():
             for weights in cvae.parameters():
                 weights.mul_(2)
@@ -272,7 +273,7 @@ def _parts(cvae: CVAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     log_p, kl = [], []
     for label in range(cvae.n_classes):
         y = torch.full((len(x),), label)
-        terms = [cvae.terms(x, y, e) for e in noise]
+        terms = [cvae(x, y, e) for e in noise]
         log_p.append(torch.stack([-one["reconstruction"] for one in terms]))
         kl.append(terms[0]["kl"])
     return (
@@ -307,7 +308,7 @@ def _mixed(
 STRANGERS = {"A": "encoder only", "B": "collapsed", "C": "healthy"}
 
 
-def strangers(digits: Digits) -> dict[str, CVAE]:
+def strangers(digits: Images) -> dict[str, CVAE]:
     """Three CVAEs to be told apart; which is which is the exercise."""
     made = {
         "healthy": CVAE(2, (128, 64)),
@@ -420,8 +421,9 @@ def _need_images(images: object) -> None:
     shape = getattr(images, "shape", ())
     if len(shape) != 3 or shape[1] != shape[2]:
         raise ValueError(
-            f"images: expected (N, side, side), got {tuple(shape)}; use "
-            "unflatten(-1, (side, side)) on rows of pixels"
+            f"images: expected (N, side, side), got {tuple(shape)}; take "
+            "the channel out with [:, 0], or use unflatten(-1, (side, side)) "
+            "on rows of pixels"
         )
     least, most = images.detach().aminmax()
     if float(least) < 0 or float(most) > 1:

@@ -245,7 +245,7 @@ def factors_in_use(
         f"the predicted number of dimensions: found {guess}, expected 0 to 6, "
         "as the code has six",
     )
-    sizes = {"likelihood": "gaussian", "sigma": 0.3, "n_pixels": 5}
+    sizes = {"likelihood": "gaussian", "sigma": 0.3, "shape": (5,)}
     for told in (0, 2):
         x = 1 + 2 * draws.normal(30, 5)
         y = draws.normal(30, told) if told else None
@@ -441,8 +441,9 @@ def false_condition(
     still = function("still_a_bound", still_a_bound)
     for n, n_latent, several in ((6, 3, False), (5, 2, True), (1, 1, False)):
         options = {"conditions": (4, 1)} if several else {"n_classes": 4}
-        model = _loud(draws, CVAE, n_latent, (9,), n_pixels=7, **options)
-        x = draws.whole(0, 2, n, 7).float()
+        shape = (1, 2, 4)
+        model = _loud(draws, CVAE, n_latent, (9,), shape=shape, **options)
+        x = draws.whole(0, 2, n, 8).float()
         noise = 2 * draws.normal(n, n_latent)
         true = draws.whole(0, 4, n)
         false = (true + 1 + draws.whole(0, 3, n)) % 4
@@ -464,7 +465,7 @@ def false_condition(
             with torch.no_grad():
                 mu, logvar = model.encode(x, to_encoder)
                 z = mu + wide * (logvar / 2).exp() * noise
-                logits = model.decode(z, to_decoder)
+                logits = model.decode(z, to_decoder).flatten(1)
             pixels = Independent(Bernoulli(logits=logits), 1)
             standard = Normal(torch.zeros_like(mu), 1.0)
             q = Normal(mu, (logvar / 2).exp())
@@ -489,7 +490,7 @@ def false_condition(
                 (log_p - kl).mean()
             ),
             "the KL is that of the other condition": log_p - cost,
-            "mean over the pixels: sum them": log_p / 7 - kl,
+            "mean over the pixels: sum them": log_p / 8 - kl,
         }
         found = bound(model, x, false, true, noise)
         equal("the bound", found, log_p - kl, mistakes)

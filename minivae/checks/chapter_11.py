@@ -18,7 +18,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.engine import Adam
 from minivae.models import CVAE
 
 # --- a lying clock
@@ -170,7 +169,7 @@ def _operations(
     latent: int, hidden: tuple[int, ...], pixels: int, classes: int
 ) -> Tensor:
     """Forward and backward multiply-adds for each digit, as they run."""
-    model = CVAE(latent, hidden, classes, n_pixels=pixels)
+    model = CVAE(latent, hidden, classes, shape=(pixels,))
     found = torch.zeros(2, dtype=torch.float64)
 
     def count(layer, given, out) -> None:
@@ -184,7 +183,7 @@ def _operations(
         if isinstance(layer, nn.Linear):
             layer.register_forward_hook(count)
     x, y = torch.zeros(2, pixels), torch.zeros(2, dtype=torch.int64)
-    model.loss(x, y)
+    model(x, y)
     return found
 
 
@@ -408,7 +407,7 @@ def _rows(x: Tensor, seed: int) -> Tensor:
 
 def _by_adam(start: dict, x: Tensor, seed: int, n: int) -> Tensor:
     weights = start["weights"].clone().requires_grad_()
-    adam = Adam([weights], 0.1, (0.9, 0.99), fused=False)
+    adam = torch.optim.Adam([weights], 0.1, (0.9, 0.99))
     for step in range(1, n + 1):
         weights.grad = weights.detach() - _rows(x, seed + step).mean(0)
         adam.step()

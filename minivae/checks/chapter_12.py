@@ -85,8 +85,9 @@ def eleventh_patient(
         },
     )
     terms = function("patient_terms", patient_terms)
-    for n, latent, pixels in ((5, 4, 9), (1, 1, 6), (3, 7, 5)):
-        model = draws.model(VAE, latent, (6,), n_pixels=pixels)
+    for n, latent, height, width in ((5, 4, 3, 3), (1, 1, 2, 3), (3, 7, 2, 2)):
+        pixels = height * width
+        model = draws.model(VAE, latent, (6,), shape=(1, height, width))
         x = draws.whole(0, 2, n, pixels).float()
         noise = draws.normal(n, latent)
         found = terms(model, x, noise)
@@ -98,7 +99,7 @@ def eleventh_patient(
         )
         with torch.no_grad():
             mu, logvar = model.encode(x)
-            price = model.terms(x, generator=noise)["reconstruction"]
+            price = model(x, noise=noise)["reconstruction"]
         q = Normal(mu, (logvar / 2).exp())
         each = kl_divergence(q, Normal(0.0, 1.0))
         kl, summed = each.mean(-1), each.sum(-1)
@@ -179,8 +180,9 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
             },
         )
     loss = function("mended_loss", mended_loss)
-    for n, latent, pixels in ((4, 3, 9), (1, 1, 5)):
-        model = draws.model(VAE, latent, (7,), n_pixels=pixels)
+    for n, latent, height, width in ((4, 3, 3, 3), (1, 1, 2, 3)):
+        pixels = height * width
+        model = draws.model(VAE, latent, (7,), shape=(1, height, width))
         x = draws.whole(0, 2, n, pixels).float()
         noise = draws.normal(n, latent)
         price = {
@@ -210,7 +212,7 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
         )
         _, found = loss.gradients(model, x, noise)
         weights = dict(model.named_parameters())
-        whole = model.loss(x, generator=noise).sum()
+        whole = model(x, noise=noise)["loss"].sum()
         wanted = torch.autograd.grad(whole, list(weights.values()))
         by_kl = torch.autograd.grad(
             gaussian_kl(*model.encode(x)).sum(),
@@ -240,7 +242,8 @@ def _price(model: VAE, x: Tensor, noise: Tensor, width: str) -> Tensor:
     mu, logvar = model.encode(x)
     wide = {"sigma": 0.5, "variance": 1.0}
     sigma = (wide[width] * logvar).exp() if width in wide else 0.0
-    log_p, logits = nn.functional.logsigmoid, model.decode(mu + sigma * noise)
+    logits = model.decode(mu + sigma * noise).flatten(1)
+    log_p = nn.functional.logsigmoid
     return -(x * log_p(logits) + (1 - x) * log_p(-logits)).sum(-1)
 
 
@@ -300,10 +303,8 @@ def gradient_test(
 
 def _gradient(kind: type, x: Tensor, seed: int) -> Tensor:
     # without hidden layers there is no kink of a ReLU
-    model = kind(
-        n_latent=2, hidden=(), n_pixels=x.shape[1], seed=seed
-    ).double()
-    loss = model.loss(x, generator=torch.Generator().manual_seed(seed))
+    model = kind(n_latent=2, hidden=(), shape=x.shape[1:], seed=seed).double()
+    loss = model(x, noise=torch.Generator().manual_seed(seed))["loss"]
     (found,) = torch.autograd.grad(loss.mean(), model.encoder[-1].bias)
     return found
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minivae.checks import process, wire
-from minivae.data import Digits, load_digits
+from minivae.data import Images, load_digits
 from minivae.notebook import brief
 
 ALL: dict[str, "Check"] = {}
@@ -91,7 +91,7 @@ class Draws:
         """A seed for something else."""
         return self.whole(0, 2**31)
 
-    def digits(self, n: int, split: str = "train") -> Digits:
+    def digits(self, n: int, split: str = "train") -> Images:
         """n of the built-in digits, binary, in random order."""
         found = builtin(split)
         rows = torch.randperm(len(found), generator=self.generator)[:n]
@@ -108,12 +108,12 @@ class Draws:
 
 
 @functools.cache
-def builtin(split: str = "train") -> Digits:
+def builtin(split: str = "train") -> Images:
     """The built-in digits, loaded once.
 
     Example:
         >>> builtin("test")
-        Digits(builtin, test, 359 images)
+        Images(builtin, test, 359 images)
     """
     return load_digits("builtin", split)
 

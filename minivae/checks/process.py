@@ -7,13 +7,16 @@ reach the check: it sees no answer, or a wrong one.
 
 import base64
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
 import random
 import shutil
 import signal
+import site
 import sys
+import sysconfig
 import tempfile
 import threading
 import types
@@ -25,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import minivae
 from minivae.checks import wire
 
 MORE_MEMORY = 4 * 2**30  # bytes above what torch has mapped
@@ -135,16 +139,7 @@ def _told(error: BaseException) -> dict:
     """An exception in plain words: kind, message, line of the student."""
     line, trace = None, error.__traceback__
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if (
-            "ipykernel" in file
-            or "ipython-input" in file
-            or (
-                "site-packages" not in file
-                and "minivae" not in file
-                and os.sep + "lib" + os.sep not in file
-            )
-        ):
+        if _is_students(trace.tb_frame.f_code.co_filename):
             line = trace.tb_lineno
         trace = trace.tb_next
     try:
@@ -152,6 +147,32 @@ def _told(error: BaseException) -> dict:
     except Exception:
         text = ""
     return {"kind": type(error).__name__, "text": text, "line": line}
+
+
+@functools.cache
+def _not_students() -> tuple[Path, ...]:
+    """The folders of this package, of Python and of what is installed."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    known = [sysconfig.get_path(name) for name in names]
+    known += [*site.getsitepackages(), site.getusersitepackages()]
+    # a distribution may install elsewhere than its own sysconfig says
+    modules = (minivae.__file__, os.__file__, torch.__file__)
+    found = {Path(one).resolve() for one in known if one}
+    found |= {Path(one).resolve().parent for one in modules}
+    # on Windows Python's whole folder is listed, which may hold all else
+    return tuple(found - {Path(sys.prefix).resolve()})
+
+
+def _is_students(file: str) -> bool:
+    """Whether code of this file is the student's.
+
+    Folders are compared, not words of their names, since a checkout or a
+    home may be called anything.
+    """
+    if file.startswith("<"):  # a cell or a prompt; frozen are Python's own
+        return not file.startswith(("<frozen", "<__array"))
+    here = Path(file).resolve()
+    return not any(here.is_relative_to(one) for one in _not_students())
 
 
 class _Short(io.TextIOBase):

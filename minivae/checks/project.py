@@ -26,7 +26,7 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.data import Digits, Rows, Table
+from minivae.data import Images, Rows, Table
 from minivae.evaluate import active_units, codes, log_importance_weights
 
 ALLOWED = "MINIVAE_WORKED_EXAMPLE"
@@ -49,10 +49,10 @@ def rows_of(project_rows: Student, split: str) -> Rows:
     """The student's rows of a split."""
     found = function("project_rows", project_rows)(split)
     require(
-        isinstance(found, Table | Digits),
+        isinstance(found, Table | Images),
         f'project_rows("{split}"): found a '
         f"{getattr(found, 'kind', type(found).__name__)}, expected a Table or "
-        "Digits of minivae.data",
+        "Images of minivae.data",
     )
     require(
         found.y is not None,
@@ -65,7 +65,7 @@ def rows_of(project_rows: Student, split: str) -> Rows:
 def splits(project_rows: Student) -> tuple[Rows, Rows]:
     """The student's training and test rows, if they are the student's own."""
     train, test = (rows_of(project_rows, s) for s in ("train", "test"))
-    name, size = train.source.lower(), (len(train) + len(test), train.width)
+    name, size = train.source.lower(), (len(train) + len(test), width(train))
     if name == EXAMPLE[0] or size == EXAMPLE[1]:
         require(
             os.environ.get(ALLOWED),
@@ -80,13 +80,26 @@ def splits(project_rows: Student) -> tuple[Rows, Rows]:
 
 
 def model_of(project_model: Student, seed: int) -> CVAE:
-    """The student's model, untrained."""
+    """The student's model, untrained, of a kind that can be checked."""
     found = function("project_model", project_model)(seed)
+    kind = getattr(found, "kind", type(found).__name__)
+    require(
+        type(found) is CVAE or kind != "CVAE",
+        "project_model: this CVAE has parts of your own, and the checks can "
+        'only build those of the package again. Take network="mlp" or '
+        '"conv", and describe your own model in the text',
+    )
     require(
         type(found) is CVAE,
-        f"project_model: found a "
-        f"{getattr(found, 'kind', type(found).__name__)}, expected a CVAE, "
-        "which is told the conditions",
+        f"project_model: found a {kind}, expected a CVAE, which is told the "
+        "conditions",
+    )
+    likelihood, sigma = (found.options[k] for k in ("likelihood", "sigma"))
+    require(
+        likelihood in ("bernoulli", "gaussian") and sigma != "each",
+        f"project_model: likelihood={likelihood!r}, sigma={sigma!r}. The "
+        'checks know "bernoulli", and "gaussian" with one sigma for all '
+        "numbers of a row; describe another model in the text",
     )
     return found
 
@@ -113,7 +126,17 @@ def trained_by(project_trained: Student, model: CVAE, rows: Rows) -> CVAE:
 
 def matrix(rows: Rows) -> Tensor:
     """All rows as numbers, float64 (N, D); pixels from 0 to 1."""
-    return rows.x(torch.arange(len(rows))).double()
+    return rows.x().flatten(1).double()
+
+
+def width(rows: Rows) -> int:
+    """D, numbers in a row."""
+    return math.prod(rows.shape)
+
+
+def is_binary(model: CVAE) -> bool:
+    """Whether the likelihood is that of zeros and ones."""
+    return model.likelihood.name == "bernoulli"
 
 
 def conditions(rows: Rows) -> list[Tensor]:
@@ -149,8 +172,8 @@ def linear(draws: Draws, like: CVAE, sigma: float) -> CVAE:
         like: the student's model.
         sigma: of a Gaussian likelihood.
     """
-    options = like.options | {"hidden": (), "beta": 3.0}
-    if not like.binary:
+    options = like.options | {"network": "mlp", "hidden": (), "beta": 3.0}
+    if not is_binary(like):
         options["sigma"] = sigma
     model = CVAE(**options)
     with torch.no_grad():
@@ -169,10 +192,10 @@ def encoded(draws: Draws, like: CVAE) -> CVAE:
     With a Gaussian likelihood the distance is 0.8 nats; the KL is larger.
     """
     model = linear(draws, like, 1.0)
-    n, pixels = model.n_latent, model.n_pixels
+    n, pixels = model.n_latent, model.n_values
     # x - 1/2 has about a quarter of the slope of the logits
     slope, middle, squared = (
-        (0.25, 0.5, 10.0) if like.binary else (1.0, 0.0, 8.0)
+        (0.25, 0.5, 10.0) if is_binary(like) else (1.0, 0.0, 8.0)
     )
     turn, _ = torch.linalg.qr(draws.normal(pixels, n))
     variance = 1 / (1 + slope * squared)
@@ -231,12 +254,13 @@ def project_data(draws: Draws, project_rows: Student) -> str:
             f"{high:,}",
         )
     require(
-        train.width == test.width,
-        f"training rows have {train.width} numbers and test rows {test.width}",
+        train.shape == test.shape,
+        f"training rows have the shape {train.shape} and test rows "
+        f"{test.shape}",
     )
     require(
-        len(train) * train.width <= MOST,
-        f"the training rows are {len(train) * train.width:,} numbers, more "
+        len(train) * width(train) <= MOST,
+        f"the training rows are {len(train) * width(train):,} numbers, more "
         f"than {MOST:,}: take fewer rows or smaller pictures",
     )
     varies = int((matrix(train).std(0) > 0).sum())
@@ -249,10 +273,10 @@ def project_data(draws: Draws, project_rows: Student) -> str:
     )
     _disjoint(train, test)
     if isinstance(train, Table):
-        _scaled(train.values.double(), test.values.double())
+        _scaled(matrix(train), matrix(test))
     return (
         f"right: {len(train):,} training and {len(test):,} test rows of "
-        f"{train.width} numbers"
+        f"{width(train)} numbers"
     )
 
 
@@ -368,7 +392,7 @@ def project_likelihood(
     _fits(model, train, test)
     same, other = (model_of(project_model, s) for s in (seed, seed + 1))
     first, again, third = (
-        m.state_dict()["encoder.0.weight"] for m in (model, same, other)
+        next(m.encoder.parameters()) for m in (model, same, other)
     )
     require(
         torch.equal(first, again),
@@ -382,21 +406,21 @@ def project_likelihood(
     half = torch.randperm(len(train), generator=draws.generator)
     half = train[half[: len(train) // 2]]
     for x, t in ((train, test), (half, test), (half, test[:20])):
-        _reference(model.binary, x, t, reference(x, t))
-    score = float(ignorant(model.binary, train, test).mean())
+        _reference(is_binary(model), x, t, reference(x, t))
+    score = float(ignorant(is_binary(model), train, test).mean())
     kind = model.options["likelihood"]
     return f"right: {kind}; who knows nothing scores {score:.4g} nats a row"
 
 
 def _fits(model: CVAE, train: Rows, test: Rows) -> None:
     require(
-        model.n_pixels == train.width,
-        f"the model reads rows of {model.n_pixels} numbers, and yours have "
-        f"{train.width}: n_pixels",
+        model.shape in (train.shape, (width(train),)),
+        f"the model reads rows of the shape {model.shape}, and yours have "
+        f"{train.shape}: give it this shape",
     )
     both = torch.cat([matrix(train), matrix(test)])
     low, high = float(both.min()), float(both.max())
-    if model.binary:
+    if is_binary(model):
         require(
             low >= 0 and high <= 1,
             f"your numbers go from {low:.3g} to {high:.3g}: a Bernoulli "
@@ -430,8 +454,8 @@ def _fits(model: CVAE, train: Rows, test: Rows) -> None:
             f"condition {i} is a number, not a class: its size is 1",
         )
     require(
-        model.n_latent < train.width,
-        f"a code of {model.n_latent} numbers for rows of {train.width} "
+        model.n_latent < width(train),
+        f"a code of {model.n_latent} numbers for rows of {width(train)} "
         "squeezes nothing: a smaller n_latent",
     )
     n = sum(w.numel() for w in model.parameters())
@@ -440,7 +464,7 @@ def _fits(model: CVAE, train: Rows, test: Rows) -> None:
         f"the model has {n:,} weights: more than the time of a check allows",
     )
     # what is wrong with the shapes shows here, as a ValueError
-    model.loss(matrix(train)[:3].float(), train.y[:3])
+    model(train.x()[:3], train.y[:3])
 
 
 def _reference(binary: bool, train: Rows, test: Rows, found: object) -> None:
@@ -494,15 +518,11 @@ def project_training(
     train, test = splits(project_rows)
     model = model_of(project_model, draws.whole(0, SEEDS))
     trained = trained_by(project_trained, model, train)
-    before, after = model.state_dict(), trained.state_dict()
-    fixed = {"log_sigma"} if model.options.get("sigma") else set()
-    still = [
-        name
-        for name in before
-        if name not in fixed and torch.equal(before[name], after[name])
-    ]
+    after = trained.state_dict()
+    before = dict(model.named_parameters())
+    still = [name for name in before if torch.equal(before[name], after[name])]
     require(
-        len(still) < len(before) - len(fixed),
+        len(still) < len(before),
         "no weight has moved: is the model trained, or a copy of it?",
     )
     require(
@@ -519,14 +539,17 @@ def project_training(
         "draw order and noise with a fixed seed",
     )
     require(
-        not torch.equal(one.decoder[0].weight, trained.decoder[0].weight),
+        not all(
+            torch.equal(a, b)
+            for a, b in zip(one.parameters(), trained.parameters())
+        ),
         "training with a third of the rows ends in the same weights: use the "
         "rows that project_trained is given",
     )
-    floor = float(ignorant(model.binary, train, test).mean())
+    floor = float(ignorant(is_binary(model), train, test).mean())
     if c < floor + 0.2:
         inside = evaluate(trained, train)["elbo"]
-        least = float(ignorant(model.binary, train, train).mean())
+        least = float(ignorant(is_binary(model), train, train).mean())
         why = (
             "It is better on the training rows, so it learned them by heart: "
             "a smaller network, fewer epochs or more rows"
@@ -568,7 +591,7 @@ def project_bound(
         model = encoded(draws, like)
         some = torch.randperm(len(test), generator=draws.generator)[:n]
         rows = test[some]
-        rows = rows.binarized() if like.binary else rows
+        rows = rows.binarized() if is_binary(like) else rows
         x, n, m = matrix(rows).float(), len(rows), 40
         with torch.no_grad():
             weights = log_importance_weights(
@@ -606,9 +629,9 @@ def _moments_of(draws: Draws, model: CVAE, wish: Tensor, x: Tensor) -> None:
     z = draws.normal(20_000, model.n_latent)
     told = wish[None].expand(len(z), *wish.shape)
     with torch.no_grad():
-        mean = model.decode(z, told).double()
+        mean = model.decode(z, told).flatten(1).double()
     centre = mean.mean(0)
-    if model.binary:
+    if is_binary(model):
         require(
             float(x.min()) >= 0 and float(x.max()) <= 1,
             f"values go from {float(x.min()):.3g} to {float(x.max()):.3g}: "
@@ -628,8 +651,8 @@ def _moments_of(draws: Draws, model: CVAE, wish: Tensor, x: Tensor) -> None:
     right = (mean.var(0) + sigma**2).sqrt()
     require(
         not (float(x.min()) >= 0 and float(x.max()) <= 1),
-        "all values lie from 0 to 1: model.draw cuts them off there. Take "
-        "decode, and add the noise",
+        "all values lie from 0 to 1: were they cut off there, as those of "
+        "pictures are? Take decode, and add the noise",
     )
     mistakes = {
         "the noise is missing: decode gives the mean of p(x|z)": mean.std(0),
@@ -684,12 +707,12 @@ def project_draws(
     wishes = _wishes(draws, test)
     for wish, n in ((wishes[0], 3000), (wishes[-1], 3000)):
         known = linear(draws, model, 1.5)
-        x = tensor("new rows", draw(known, wish, n), (n, train.width))
+        x = tensor("new rows", draw(known, wish, n), (n, width(train)))
         require(
             float((x - x[:1]).abs().max()) > 0, "all new rows are the same"
         )
         _moments_of(draws, known, wish, x)
-    x = tensor("one new row", draw(known, wish, 1), (1, train.width))
+    x = tensor("one new row", draw(known, wish, 1), (1, width(train)))
     require(
         not torch.equal(x, tensor("one new row", draw(known, wish, 1))),
         "two calls draw the same row: take out the fixed seed",
@@ -697,7 +720,10 @@ def project_draws(
     trained = trained_by(project_trained, model, train)
     n = 100
     new = torch.cat(
-        [tensor("rows", draw(trained, w, n), (n, train.width)) for w in wishes]
+        [
+            tensor("rows", draw(trained, w, n), (n, width(train)))
+            for w in wishes
+        ]
     )
     old, held = matrix(train), matrix(test)
     ours, theirs = (
@@ -992,7 +1018,7 @@ def project_report(
     )
     seed = draws.whole(0, SEEDS)
     model = model_of(project_model, seed)
-    right = float(ignorant(model.binary, train, test).mean())
+    right = float(ignorant(is_binary(model), train, test).mean())
     _reported("reference", numbers["reference"], right)
     trained = trained_by(project_trained, model, train)
     elbo = evaluate(trained, test)["elbo"]
@@ -1002,7 +1028,7 @@ def project_report(
             "elbo"
         ],
         "the sign: the ELBO, not the loss": -elbo,
-        "this is for one number of a row": elbo / train.width,
+        "this is for one number of a row": elbo / width(train),
         "this is the bound from many codes": bound,
     }
     at = f"for seed {seed}"

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from minivae import toys
-from minivae.data import Digits, Table
+from minivae.data import Images, Table
 from minivae.models import CVAE, VAE, Autoencoder
 
 MODELS = {one.__name__: one for one in (Autoencoder, VAE, CVAE, toys.Arc)}
-TABLES = {one.__name__: one for one in (Digits, Table)}
+TABLES = {one.__name__: one for one in (Images, Table)}
 PLAIN = (bool, int, float, str, type(None))
 MOST_BYTES = 2**27
 DTYPES = {
@@ -142,16 +142,17 @@ def _described(value: Any) -> tuple[str, object]:
         return name, _packed(
             {field: getattr(value, field) for field in _fields(value)}
         )
-    elif name in MODELS and type(value) is MODELS[name]:
+    elif type(value) is MODELS.get(name) and _is_plain(value.options):
         options: Any = value.options
-        if name == "Arc":
-            log_sigma: Any = value.log_sigma
-            options = {"sigma": float(log_sigma.detach().exp())}
+        if name == "Arc":  # all else about it is known
+            options = {"sigma": options["sigma"]}
         return name, _packed(
             [options, dict(value.state_dict()), value.training]
         )
-    elif callable(value) and getattr(value, "__module__", "").startswith(
-        "minivae."
+    elif (
+        callable(value)
+        and hasattr(value, "__qualname__")  # an object has none
+        and str(value.__module__).startswith("minivae.")
     ):
         return "function", f"{value.__module__}:{value.__qualname__}"
     elif isinstance(value, bool | int | float | str):
@@ -161,7 +162,12 @@ def _described(value: Any) -> tuple[str, object]:
     return "other", [name, _look(value)]
 
 
-def _fields(table: Digits | Table) -> list[str]:
+def _is_plain(options: dict) -> bool:
+    """Whether a model can be built again: it has no parts of its own."""
+    return all(type(one) in (*PLAIN, tuple) for one in options.values())
+
+
+def _fields(table: Images | Table) -> list[str]:
     return list(table.__dataclass_fields__)
 
 

@@ -13,10 +13,40 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from minivae.models import Autoencoder
+from minivae.models import VAE, Autoencoder
 
 MOST = 250_000  # bytes
 CLOSE, FAR = 0.006, 0.02  # difference of a pixel: good, and not good enough
+
+
+def squash(model: Autoencoder) -> str:
+    """How a page turns what the decoder emits into pixels.
+
+    Args:
+        model: of any kind.
+
+    Returns:
+        "sigmoid" or "clamp".
+
+    Raises:
+        ValueError: the likelihood is another one.
+
+    Example:
+        >>> squash(Autoencoder(n_latent=2))
+        'clamp'
+    """
+    if not isinstance(model, VAE):
+        return "clamp"
+    name = getattr(model.likelihood, "name", "")
+    known = {"bernoulli": "sigmoid", "gaussian": "clamp"}
+    if name not in known:
+        name = name or type(model.likelihood).__name__
+        raise ValueError(
+            "models: expected a Bernoulli or Gaussian likelihood, got "
+            f"{name:.40}, whose mean a page cannot compute; use "
+            "sliders(model)"
+        )
+    return known[name]
 
 
 class Layer:
@@ -71,7 +101,7 @@ def packed_layers(model: Autoencoder, inputs: Tensor, top: int) -> list[Layer]:
         Its layers in order, the first of them with weights of 16 bits.
 
     Example:
-        >>> model = Autoencoder(n_latent=2, hidden=(4,), n_pixels=3)
+        >>> model = Autoencoder(n_latent=2, hidden=(4,), shape=(3,))
         >>> z = torch.eye(2).repeat(9, 1)
         >>> layers = packed_layers(model, z, top=127)
         >>> [(layer.kind, tuple(layer.weight.shape)) for layer in layers]
@@ -119,7 +149,7 @@ def pack(model: Autoencoder, inputs: Tensor) -> bytes:
         ValueError: it does not fit into 250 kB, or pixels would change.
 
     Example:
-        >>> model = Autoencoder(n_latent=2, hidden=(4,), n_pixels=3)
+        >>> model = Autoencoder(n_latent=2, hidden=(4,), shape=(3,))
         >>> z = torch.eye(2).repeat(9, 1)
         >>> data = pack(model, z)
         >>> len(zlib.decompress(data))  # 7 scales, 7 biases, 4 x 2 and 3 x 4
@@ -158,7 +188,7 @@ def _error(model: Autoencoder, layers: list[Layer], inputs: Tensor) -> float:
         h = layer(h.relu() if i else h)
     decoder = copy.deepcopy(model.decoder).cpu().double()
     pair = [h, decoder(inputs.double())]
-    if model.binary:
+    if squash(model) == "sigmoid":
         pair = [p.sigmoid() for p in pair]
     a, b = (p.clamp(0, 1) for p in pair)
     return (a - b).abs().max().item()
@@ -166,7 +196,7 @@ def _error(model: Autoencoder, layers: list[Layer], inputs: Tensor) -> float:
 
 def _matter(model: Autoencoder, out: Tensor) -> Tensor:
     """How much a code matters for the pixels, (N, 1): their mean slope."""
-    if model.binary:
+    if squash(model) == "sigmoid":
         slope = out.sigmoid() * (1 - out.sigmoid()) + 1e-3
     else:  # a pixel that is cut off does not see an error
         slope = ((out > -0.05) & (out < 1.05)).double() + 0.03

@@ -6,6 +6,7 @@ widget works in JupyterLab and on a page that no kernel serves.
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,21 @@ import traitlets
 from torch import Tensor
 
 from minivae import latent, validate
-from minivae.data import Digits, seeded
-from minivae.evaluate import Judge, codes, kl_per_dimension, posteriors
-from minivae.explorer.packing import pack
+from minivae.data import Images, seeded
+from minivae.evaluate import (
+    Classifier,
+    codes,
+    kl_per_dimension,
+    posteriors,
+    prepared,
+)
+from minivae.explorer.packing import pack, squash
 from minivae.figures import DIGIT_COLOURS, sheets
 from minivae.models import VAE, Autoencoder
+from minivae.networks import MLP, beside
 
 FOLDER = Path(__file__).parent
+SHAPE = (1, 28, 28)  # of the pictures that the page draws
 N_MAP = 1000  # codes on a map
 N_EACH = 2  # digits of each class that can be picked
 N_FIT = 4000  # codes at which a decoder is rounded
@@ -74,8 +83,8 @@ class Explorer(anywidget.AnyWidget):
     def __init__(
         self,
         models: dict[str, Autoencoder],
-        digits: Digits,
-        judge: Judge | None,
+        digits: Images,
+        judge: Classifier | None,
     ) -> None:
         self.models, self.judge = models, judge
         picks = _picks(digits)
@@ -141,7 +150,7 @@ class Explorer(anywidget.AnyWidget):
         label = torch.tensor([self.digit])
         return torch.cat(
             [
-                latent.draw(
+                latent.pictures(
                     model, z, label if model.n_classes else None
                 ).float()
                 for model, z in zip(self.models.values(), self.codes())
@@ -192,8 +201,8 @@ class Explorer(anywidget.AnyWidget):
 
 def explorer(
     models: Autoencoder | list[Autoencoder] | dict[str, Autoencoder],
-    digits: Digits,
-    judge: Judge | None = None,
+    digits: Images,
+    judge: Classifier | None = None,
 ) -> Explorer:
     """Walk through the latent spaces of one or several trained models.
 
@@ -219,27 +228,72 @@ def explorer(
         (Explorer(VAE), (1, 28, 28))
     """
     models = _named(models)
-    validate.kind("digits", digits, Digits)
+    digits = _checked(digits)
     if judge is not None:
-        validate.kind("judge", judge, Judge)
+        validate.kind("judge", judge, Classifier)
+        if judge.shape != SHAPE or judge.n_classes > len(DIGIT_COLOURS):
+            raise ValueError(
+                "judge: expected one that reads digits of 28 by 28 pixels, "
+                f"got one for {judge.shape} and {judge.n_classes} classes; "
+                "train a Classifier() on digits"
+            )
     for model in models.values():
-        if model.conditions:
-            raise ValueError(
-                f"models: expected one label or none to choose from, got a "
-                f"{type(model).__name__} with conditions {model.conditions}; "
-                "use sliders(model)"
-            )
-        if model.n_pixels != 28 * 28:
-            raise ValueError(
-                f"models: expected images of 784 pixels, got a model of "
-                f"{model.n_pixels}; use sliders(model)"
-            )
-        if model.n_classes not in (0, 10):
-            raise ValueError(
-                f"models: expected 10 classes or none, got a model of "
-                f"{model.n_classes}; use sliders(model)"
-            )
+        _check(model)
     return Explorer(models, digits, judge)
+
+
+def _checked(digits: object) -> Images:
+    """The digits, on the CPU and with their labels as conditions."""
+    validate.kind("digits", digits, Images)
+    assert isinstance(digits, Images)
+    if digits.shape != SHAPE:
+        raise ValueError(
+            "digits: expected grey pictures of 28 by 28 pixels, got rows of "
+            f"{digits.shape}; use sliders(model), which needs none"
+        )
+    if digits.labels is None:
+        raise ValueError(
+            "digits: expected labels to choose pictures by, got none; give "
+            "them as Images(images, labels)"
+        )
+    if (most := int(digits.labels.max())) >= len(DIGIT_COLOURS):
+        raise ValueError(
+            f"digits: expected labels from 0 to 9, got {most}; leave the "
+            "other classes out"
+        )
+    return replace(digits.to("cpu"), conditions=None)
+
+
+def _check(model: Autoencoder) -> None:
+    """Refuse a model whose decoder cannot travel with a page."""
+    if model.conditions:
+        raise ValueError(
+            f"models: expected one label or none to choose from, got a "
+            f"{type(model).__name__} with conditions {model.conditions}; "
+            "use sliders(model)"
+        )
+    if model.shape != SHAPE:
+        raise ValueError(
+            f"models: expected pictures of 28 by 28 grey pixels, got a "
+            f"model of {model.shape}; use sliders(model)"
+        )
+    if model.n_classes not in (0, 10):
+        raise ValueError(
+            f"models: expected 10 classes or none, got a model of "
+            f"{model.n_classes}; use sliders(model)"
+        )
+    if type(model.decoder) is not MLP:  # its layers are what is packed
+        raise ValueError(
+            "models: expected a decoder of linear layers, got a "
+            f"{type(model.decoder).__name__:.40}, which a page cannot run; "
+            'use sliders(model), or train with network="mlp"'
+        )
+    if model.dtype != torch.float32:
+        raise ValueError(
+            f"models: expected float32 weights, got {model.dtype}; convert "
+            "them with model.float()"
+        )
+    squash(model)  # refuses a likelihood that a page does not know
 
 
 def _named(models: object) -> dict[str, Autoencoder]:
@@ -267,7 +321,7 @@ def _named(models: object) -> dict[str, Autoencoder]:
     return named
 
 
-def _picks(digits: Digits) -> Tensor:
+def _picks(digits: Images) -> Tensor:
     """Places of the first digits of each class, in order of the class."""
     places = [
         (digits.labels == d).nonzero()[:N_EACH, 0]
@@ -280,15 +334,15 @@ def _picks(digits: Digits) -> Tensor:
 def _panel(
     name: str,
     model: Autoencoder,
-    digits: Digits,
+    digits: Images,
     picks: Tensor,
-    judge: Judge | None,
+    judge: Classifier | None,
 ) -> dict:
     """All that the page has to know of a model."""
     prior = isinstance(model, VAE)
-    if model.binary:  # once, so that a digit has one code wherever it is
-        digits = digits.binarized()
-    shown, picked = digits[:N_MAP], digits[picks]
+    # prepared once, so that a digit has one code wherever it is
+    data = prepared(model, digits)
+    shown, picked = data[:N_MAP], data[picks]
     on_map = codes(model, shown)
     low, high = _reach(on_map, prior)
     panel = {
@@ -296,7 +350,7 @@ def _panel(
         "n_latent": model.n_latent,
         "n_classes": model.n_classes,
         "prior": prior,
-        "squash": "sigmoid" if model.binary else "clamp",
+        "squash": squash(model),
         "low": low.tolist(),
         "high": high.tolist(),
         "home": on_map.median(0).values.tolist(),
@@ -348,11 +402,12 @@ def _inputs(model: Autoencoder, low: Tensor, high: Tensor) -> Tensor:
         normal = torch.randn(N_FIT // 2, model.n_latent, generator=generator)
         z[: N_FIT // 2] = middle + half / 3 * normal
     y = torch.arange(N_FIT) % max(model.n_classes, 1)
-    return model.join(z, y if model.n_classes else None)
+    told = model.condition_vector(y, N_FIT)
+    return z if told is None else beside(z, told.cpu())
 
 
 def _readings(
-    model: Autoencoder, judge: Judge, low: Tensor, high: Tensor
+    model: Autoencoder, judge: Classifier, low: Tensor, high: Tensor
 ) -> bytes:
     """The judge's digit and its sureness on a grid, for each label.
 
@@ -363,7 +418,7 @@ def _readings(
     kinds = range(model.n_classes) if model.n_classes else [None]
     read = [
         judge.read(
-            latent.draw(
+            latent.pictures(
                 model, z, None if y is None else torch.full((len(z),), y)
             )
         ).max(1)
@@ -393,7 +448,7 @@ def _manifold(model: Autoencoder, panel: dict) -> np.ndarray:
     if model.n_latent > 1:
         z[:, up] = steps[1].flip(0).repeat_interleave(n)
     y = torch.full((n * n,), 5) if model.n_classes else None
-    return latent.draw(model, z, y).view(n, n, 28, 28).numpy()
+    return latent.pictures(model, z, y).view(n, n, 28, 28).numpy()
 
 
 def _floats(values: Tensor) -> bytes:

@@ -4,8 +4,10 @@ import copy
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from answers import right, wrong
+from minivae import pictures
 
 # --- 1.1 ---------------------------------------------------------------------
 
@@ -178,7 +180,8 @@ def descent(
         for _ in range(n_steps):
             if forget:
                 model.zero_grad()
-            error = (x - model.decode(model.encode(x))).square()
+            drawn = model.decode(model.encode(x)).flatten(1)
+            error = (x - drawn).square()
             loss = loss_of(error)
             loss.backward()
             losses.append(loss.item())
@@ -204,7 +207,7 @@ def _(model, x, lr, n_steps):
     losses = []
     for _ in range(n_steps):
         optimizer.zero_grad()
-        loss = model.loss(x).mean()
+        loss = model(x)["loss"].mean()
         loss.backward()
         optimizer.step()
         losses.append(loss)
@@ -215,7 +218,8 @@ def _(model, x, lr, n_steps):
 def _(model, x, lr, n_steps):
     losses = []
     for _ in range(n_steps):
-        loss = model.terms(x)["loss"].mean()
+        drawn = model.decode(model.encode(x)).view(len(x), -1)
+        loss = functional.mse_loss(drawn, x, reduction="sum") / len(x)
         weights = list(model.parameters())
         for w, g in zip(weights, torch.autograd.grad(loss, weights)):
             w.data = w.data - lr * g
@@ -277,7 +281,7 @@ def _(model, x, lr, n_steps):
     losses = []
     for _ in range(n_steps):
         descent()(model, x, lr, 1)
-        losses.append(model.loss(x).mean().item())
+        losses.append(model(x)["loss"].mean().item())
     return losses
 
 
@@ -301,7 +305,7 @@ def _(model, x, lr, n_steps):
     losses = []
     for _ in range(n_steps):
         optimizer.zero_grad()
-        loss = model.loss(x).mean()
+        loss = model(x)["loss"].mean()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -665,7 +669,7 @@ def several():
 
 def cleaning(
     cut=lambda v: v.clamp(0, 1),
-    draw=lambda m, n, x: m.draw(m.code(n)),
+    draw=lambda m, n, x: pictures(m, m.encode(n)).flatten(1),
     after=lambda d, n, x: d - x,
     over=lambda e: e.square().sum(1).mean(),
 ):
@@ -695,7 +699,8 @@ def several():
     def denoising_errors(model, x, noise):
         noisy = torch.minimum(torch.maximum(x + noise, x * 0), x * 0 + 1)
         with torch.no_grad():
-            drawn = model.decode(model.encode(noisy)).clip(0, 1)
+            drawn = model.decode_mean(model.encode_mean(noisy)).clip(0, 1)
+        drawn = drawn.view(x.shape)
         before = torch.linalg.vector_norm(noisy - x, dim=1).square().mean()
         after = ((drawn - x).double() ** 2).sum().item() / len(x)
         return [float(before), after]
@@ -714,10 +719,16 @@ def several():
 
 @wrong("denoising", "encodes the clean digit", says="encode the noisy one")
 def several():
-    return _clean(cleaning(draw=lambda m, n, x: m.draw(m.code(x))))
+    return _clean(
+        cleaning(draw=lambda m, n, x: pictures(m, m.encode(x)).flatten(1))
+    )
 
 
-@wrong("denoising", "does not cut the noisy pixels off", says="[0, 1]")
+@wrong(
+    "denoising",
+    "does not cut the noisy pixels off",
+    says="cut off at 0 and 1 first",
+)
 def several():
     return _clean(cleaning(cut=lambda v: v))
 
@@ -751,9 +762,16 @@ def several():
     return _clean(lambda m, x, noise: cleaning()(m, x, noise)[:1] * 2)
 
 
-@wrong("denoising", "takes decode in place of draw", says="take draw")
+@wrong("denoising", "takes decode in place of pictures", says="take pictures")
 def several():
-    return _clean(cleaning(draw=lambda m, n, x: m.decode(m.encode(n))))
+    return _clean(
+        cleaning(draw=lambda m, n, x: m.decode(m.encode(n)).flatten(1))
+    )
+
+
+@wrong("denoising", "compares pictures with rows", says="raises RuntimeError")
+def several():
+    return _clean(cleaning(draw=lambda m, n, x: pictures(m, m.encode(n))))
 
 
 @wrong("denoising", "reads a noise that is too small", says="still closer")

@@ -7,6 +7,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from answers import right, wrong
+from minivae import pictures
 
 # --- 2.1 ---------------------------------------------------------------------
 
@@ -269,9 +270,14 @@ def several():
 # --- 2.3 ---------------------------------------------------------------------
 
 
+def codes_of(model, first, last):
+    return model.encode_mean(first[None]), model.encode_mean(last[None])
+
+
 def mixed(model, first, last, shares):
-    a, b = model.code(first[None]), model.code(last[None])
-    return model.draw((1 - shares[:, None]) * a + shares[:, None] * b)
+    a, b = codes_of(model, first, last)
+    z = (1 - shares[:, None]) * a + shares[:, None] * b
+    return pictures(model, z).flatten(1)
 
 
 @right("walk", "linspace and weights")
@@ -284,15 +290,15 @@ def _(model, first, last, n):
 def _(model, first, last, n):
     z = model.encode(torch.stack([first, last]))
     step = (z[1] - z[0]) / (n - 1)
-    pictures = [model.decode((z[0] + i * step)[None])[0] for i in range(n)]
-    return torch.stack(pictures).clip(0, 1)
+    drawn = [model.decode((z[0] + i * step)[None])[0] for i in range(n)]
+    return torch.stack(drawn).clip(0, 1).view(n, -1)
 
 
 @right("walk", "torch.lerp and arange")
 def _(model, first, last, n):
-    a, b = model.code(first[None]), model.code(last[None])
+    a, b = codes_of(model, first, last)
     t = torch.arange(n)[:, None] / (n - 1)
-    return model.draw(torch.lerp(a, b, t)).detach().numpy()
+    return pictures(model, torch.lerp(a, b, t)).numpy().reshape(n, -1)
 
 
 @wrong("walk", "does not reach the last picture", says="is not reached")
@@ -312,14 +318,24 @@ def _(model, first, last, n):
 
 @wrong("walk", "adds the last code to the first", says="from a to a + b")
 def _(model, first, last, n):
-    a, b = model.code(first[None]), model.code(last[None])
-    return model.draw(a + torch.linspace(0, 1, n)[:, None] * b)
+    a, b = codes_of(model, first, last)
+    z = a + torch.linspace(0, 1, n)[:, None] * b
+    return pictures(model, z).flatten(1)
 
 
-@wrong("walk", "decodes without cutting off", says="take draw")
+@wrong("walk", "decodes without cutting off", says="take pictures")
 def _(model, first, last, n):
-    a, b = model.code(first[None]), model.code(last[None])
-    return model.decode(torch.lerp(a, b, torch.linspace(0, 1, n)[:, None]))
+    z = torch.lerp(
+        *codes_of(model, first, last), torch.linspace(0, 1, n)[:, None]
+    )
+    return model.decode(z).flatten(1)
+
+
+@wrong("walk", "returns pictures, not rows", says="found shape")
+def _(model, first, last, n):
+    return mixed(model, first, last, torch.linspace(0, 1, n)).view(
+        n, *model.shape[1:]
+    )
 
 
 @wrong("walk", "runs backwards", says="backwards")
@@ -330,12 +346,13 @@ def _(model, first, last, n):
 @wrong("walk", "mixes pixels and encodes them", says="and then encoded")
 def _(model, first, last, n):
     x = torch.lerp(first, last, torch.linspace(0, 1, n)[:, None])
-    return model.draw(model.code(x))
+    return pictures(model, model.encode_mean(x)).flatten(1)
 
 
 @wrong("walk", "mixes the pictures", says="pictures were mixed")
 def _(model, first, last, n):
-    ends = model.draw(model.code(torch.stack([first, last])))
+    both = model.encode_mean(torch.stack([first, last]))
+    ends = pictures(model, both).flatten(1)
     return torch.lerp(*ends, torch.linspace(0, 1, n)[:, None])
 
 
@@ -494,8 +511,10 @@ def ratios(
     power=1,
 ):
     def measured_ratios(full, half, x):
-        spread = spread_of(half.code(x / halve)) / spread_of(full.code(x))
-        error = error_of(half.loss(x / halve)) / error_of(full.loss(x))
+        spread = spread_of(half.encode_mean(x / halve)) / spread_of(
+            full.encode_mean(x)
+        )
+        error = error_of(half(x / halve)["loss"]) / error_of(full(x)["loss"])
         return spread**power, error**power
 
     return measured_ratios
@@ -520,7 +539,7 @@ def several():
         with torch.no_grad():
             of = [m.encode(v).numpy() for m, v in ((full, x), (half, 0.5 * x))]
             left = [
-                ((v - m.decode(m.encode(v))) ** 2).mean().item()
+                ((v - m.decode(m.encode(v)).flatten(1)) ** 2).mean().item()
                 for m, v in ((full, x), (half, x / 2))
             ]
         spread = [np.std(z, axis=0).sum() for z in of]

@@ -233,7 +233,9 @@ def parts(toy, x, n, limit=5.0):
     z = code_grid(1, n, limit)
     with torch.no_grad():
         means = toy.decode(z)[:, None]
-        likelihood = Normal(means, toy.log_sigma.exp()).log_prob(x).sum(-1)
+        likelihood = (
+            Normal(means, toy.likelihood.log_sigma.exp()).log_prob(x).sum(-1)
+        )
     return likelihood, Normal(0.0, 1.0).log_prob(z), 2 * limit / n
 
 
@@ -301,7 +303,9 @@ def several():
 def several():
     def log_evidence(toy, x, n):
         likelihood, prior, width = parts(toy, x, n)
-        likelihood = likelihood + 2 * toy.log_sigma.detach() + 2 * HALF
+        likelihood = (
+            likelihood + 2 * toy.likelihood.log_sigma.detach() + 2 * HALF
+        )
         return (likelihood + prior).logsumexp(0) + math.log(width)
 
     return both(log_evidence)
@@ -342,8 +346,8 @@ def several():
 def several():
     def log_evidence(toy, x, n):
         likelihood, prior, width = parts(toy, x, n)
-        scale = (2 * toy.log_sigma).exp() / 0.3**2
-        flat = (likelihood + 2 * toy.log_sigma + 2 * HALF) * scale
+        scale = (2 * toy.likelihood.log_sigma).exp() / 0.3**2
+        flat = (likelihood + 2 * toy.likelihood.log_sigma + 2 * HALF) * scale
         joint = flat - 2 * math.log(0.3) - 2 * HALF + prior
         return (joint.logsumexp(0) + math.log(width)).detach()
 
@@ -386,7 +390,9 @@ def drawn(centres, sigma, n, random=True):
 
 
 def joint(toy, x, z, prior=True):
-    found = gaussian_log_likelihood(x, toy.decode(z), toy.log_sigma.detach())
+    found = gaussian_log_likelihood(
+        x, toy.decode(z), toy.likelihood.log_sigma.detach()
+    )
     return found + prior * Normal(0.0, 1.0).log_prob(z[:, 0])
 
 

@@ -270,12 +270,12 @@ def likelihood_of(x, logits):
 def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = mu + (logvar / 2).exp() * noise
-    return likelihood_of(x, model.decode(z)) - kl_of(mu, logvar)
+    return likelihood_of(x, model.decode(z).flatten(1)) - kl_of(mu, logvar)
 
 
 @right("elbo", "from the terms of the model")
 def _(model, x, noise):
-    terms = model.terms(x, None, noise)
+    terms = model(x, None, noise)
     return -(terms["reconstruction"] + terms["kl"])
 
 
@@ -286,7 +286,7 @@ def _(model, x, noise):
         mu, logvar = model.encode(x[i : i + 1])
         z = mu + logvar.exp().sqrt() * noise[i : i + 1]
         error = functional.binary_cross_entropy_with_logits(
-            model.decode(z), x[i : i + 1], reduction="sum"
+            model.decode(z).flatten(1), x[i : i + 1], reduction="sum"
         )
         found.append(-error - kl_of(mu, logvar)[0])
     return torch.stack(found)
@@ -296,7 +296,9 @@ def elbo_with(likelihood=likelihood_of, kl=kl_of, sign=-1, spread=0.5):
     def elbo(model, x, noise):
         mu, logvar = model.encode(x)
         z = mu + (spread * logvar).exp() * noise
-        return likelihood(x, model.decode(z)) + sign * kl(mu, logvar)
+        return likelihood(x, model.decode(z).flatten(1)) + sign * kl(
+            mu, logvar
+        )
 
     return elbo
 
@@ -343,7 +345,7 @@ def _(model, x, noise):
 
 @wrong("elbo", "multiplies the KL by beta", says="has no beta")
 def _(model, x, noise):
-    return -model.terms(x, None, noise)["loss"]
+    return -model(x, None, noise)["loss"]
 
 
 @wrong("elbo", "draws noise of its own", says="found")
@@ -398,7 +400,7 @@ def _(model, x, noise):
 def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = (mu + (logvar / 2).exp() * noise).detach()
-    return likelihood_of(x, model.decode(z)) - kl_of(mu, logvar)
+    return likelihood_of(x, model.decode(z).flatten(1)) - kl_of(mu, logvar)
 
 
 @wrong("elbo", "detaches the KL", says="passes through the KL")
@@ -410,7 +412,9 @@ def _(model, x, noise):
 def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = mu + (logvar / 2).exp() * noise
-    return likelihood_of(x, model.decode(z).detach()) - kl_of(mu, logvar)
+    return likelihood_of(x, model.decode(z).flatten(1).detach()) - kl_of(
+        mu, logvar
+    )
 
 
 # --- score_function ----------------------------------------------------------

@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from answers import right, wrong
-from minivae import VAE, draw, evaluate, fit, load_digits, quantile_grid
+from minivae import VAE, evaluate, fit, load_digits, pictures, quantile_grid
 from minivae.checks.chapter_05 import CONFIG
 from minivae.objective import bernoulli_log_likelihood, gaussian_kl
 
@@ -18,7 +18,7 @@ from minivae.objective import bernoulli_log_likelihood, gaussian_kl
 def halves(model, x, noise):
     """-log p(x|z) of each pixel, KL of each dimension."""
     mu, logvar = model.encode(x)
-    logits = model.decode(mu + (logvar / 2).exp() * noise)
+    logits = model.decode(mu + (logvar / 2).exp() * noise).flatten(1)
     error = binary_cross_entropy_with_logits(logits, x, reduction="none")
     return error, 0.5 * (mu**2 + logvar.exp() - 1 - logvar)
 
@@ -33,7 +33,7 @@ def _(model, x, noise):
 def _(model, x, noise):
     mu, logvar = model.encode(x)
     q = Normal(mu, torch.exp(0.5 * logvar))
-    p = Bernoulli(logits=model.decode(mu + q.scale * noise))
+    p = Bernoulli(logits=model.decode(mu + q.scale * noise).view(x.shape))
     kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
     return kl - p.log_prob(x).sum(-1)
 
@@ -41,14 +41,14 @@ def _(model, x, noise):
 @right("vae_loss", "the functions of the package, in double at the end")
 def _(model, x, noise):
     mu, logvar = model.encode(x)
-    logits = model.decode(mu + logvar.exp().sqrt() * noise)
+    logits = model.decode(mu + logvar.exp().sqrt() * noise).flatten(1)
     elbo = bernoulli_log_likelihood(x, logits) - gaussian_kl(mu, logvar)
     return -elbo.double()
 
 
 @right("vae_loss", "the model's own loss with this noise")
 def _(model, x, noise):
-    return model.loss(x, generator=noise)
+    return model(x, noise=noise)["loss"]
 
 
 @wrong("vae_loss", "averages the pixels", says="the pixels are averaged")
@@ -95,14 +95,14 @@ def _(model, x, noise):
 @wrong("vae_loss", "exp(logvar) as sigma", says="not exp(logvar)")
 def _(model, x, noise):
     mu, logvar = model.encode(x)
-    logits = model.decode(mu + logvar.exp() * noise)
+    logits = model.decode(mu + logvar.exp() * noise).flatten(1)
     return gaussian_kl(mu, logvar) - bernoulli_log_likelihood(x, logits)
 
 
 @wrong("vae_loss", "the sigmoid twice", says="taken twice")
 def _(model, x, noise):
     mu, logvar = model.encode(x)
-    p = model.decode(mu + (logvar / 2).exp() * noise).sigmoid()
+    p = model.decode(mu + (logvar / 2).exp() * noise).flatten(1).sigmoid()
     return gaussian_kl(mu, logvar) - bernoulli_log_likelihood(x, p)
 
 
@@ -159,7 +159,7 @@ def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = (mu + (logvar / 2).exp() * noise).detach()
     kl = gaussian_kl(mu, logvar)
-    return kl - bernoulli_log_likelihood(x, model.decode(z))
+    return kl - bernoulli_log_likelihood(x, model.decode(z).flatten(1))
 
 
 @wrong("vae_loss", "detaches the KL", says="the KL is detached")
@@ -183,7 +183,7 @@ def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = mu + (logvar / 2).exp().detach() * noise
     kl = gaussian_kl(mu, logvar)
-    return kl - bernoulli_log_likelihood(x, model.decode(z))
+    return kl - bernoulli_log_likelihood(x, model.decode(z).flatten(1))
 
 
 @wrong("vae_loss", "detaches mu in the draw", says="mu is detached")
@@ -191,7 +191,7 @@ def _(model, x, noise):
     mu, logvar = model.encode(x)
     z = mu.detach() + (logvar / 2).exp() * noise
     kl = gaussian_kl(mu, logvar)
-    return kl - bernoulli_log_likelihood(x, model.decode(z))
+    return kl - bernoulli_log_likelihood(x, model.decode(z).flatten(1))
 
 
 @wrong("vae_loss", "the loss of coin flips, always", says="the loss")
@@ -287,10 +287,10 @@ def _(model, n, seed):
     return pixels.view(n, 28, 28)
 
 
-@right("new_digits", "the global seed and draw")
+@right("new_digits", "the global seed and pictures")
 def _(model, n, seed):
     torch.manual_seed(seed)
-    return draw(model, torch.randn(n, model.n_latent))
+    return pictures(model, torch.randn(n, model.n_latent))
 
 
 @right("new_digits", "codes of NumPy")
@@ -299,7 +299,8 @@ def _(model, n, seed):
 
     z = np.random.default_rng(seed).standard_normal((n, model.n_latent))
     with torch.no_grad():
-        return model.draw(torch.tensor(z).float()).view(-1, 28, 28).numpy()
+        drawn = model.decode_mean(torch.tensor(z).float())
+    return drawn[:, 0].numpy()
 
 
 @wrong("new_digits", "redraws digits that exist", says="from the encoder")
@@ -308,28 +309,28 @@ def _(model, n, seed):
     data = load_digits("builtin", "train")[torch.randperm(1438)[:n]]
     with torch.no_grad():
         mu, logvar = model.encode(data.binarized().images.flatten(1) / 255)
-    return draw(model, mu + (logvar / 2).exp() * torch.randn_like(mu))
+    return pictures(model, mu + (logvar / 2).exp() * torch.randn_like(mu))
 
 
 @wrong("new_digits", "ignores the seed", says="same seed differ")
 def _(model, n, seed):
-    return draw(model, torch.randn(n, model.n_latent))
+    return pictures(model, torch.randn(n, model.n_latent))
 
 
 @wrong("new_digits", "always the same seed", says="use seed")
 def _(model, n, seed):
-    return draw(model, of_prior(model, n, 0))
+    return pictures(model, of_prior(model, n, 0))
 
 
 @wrong("new_digits", "uniform codes", says="from N(0, 1)")
 def _(model, n, seed):
     g = torch.Generator().manual_seed(seed)
-    return draw(model, torch.rand(n, model.n_latent, generator=g))
+    return pictures(model, torch.rand(n, model.n_latent, generator=g))
 
 
 @wrong("new_digits", "codes of twice the spread", says="from N(0, 1)")
 def _(model, n, seed):
-    return draw(model, 2 * of_prior(model, n, seed))
+    return pictures(model, 2 * of_prior(model, n, seed))
 
 
 @wrong("new_digits", "logits instead of pixels", says="decode gives logits")
@@ -348,23 +349,28 @@ def _(model, n, seed):
 @wrong("new_digits", "flips the coins", says="coins were flipped")
 def _(model, n, seed):
     torch.manual_seed(seed)
-    return draw(model, torch.randn(n, model.n_latent)).bernoulli()
+    return pictures(model, torch.randn(n, model.n_latent)).bernoulli()
 
 
 @wrong("new_digits", "one number for all dimensions", says="not independent")
 def _(model, n, seed):
     z = of_prior(model, n, seed)[:, :1].expand(n, model.n_latent)
-    return draw(model, z)
+    return pictures(model, z)
 
 
 @wrong("new_digits", "one code for all digits", says="have the same code")
 def _(model, n, seed):
-    return draw(model, of_prior(model, 1, seed).expand(n, -1))
+    return pictures(model, of_prior(model, 1, seed).expand(n, -1))
+
+
+@wrong("new_digits", "with a channel", says="shape")
+def _(model, n, seed):
+    return model.decode_mean(of_prior(model, n, seed))
 
 
 @wrong("new_digits", "rows of pixels", says="shape")
 def _(model, n, seed):
-    return draw(model, of_prior(model, n, seed)).flatten(1)
+    return pictures(model, of_prior(model, n, seed)).flatten(1)
 
 
 # --- training_copies ---------------------------------------------------------
@@ -530,7 +536,7 @@ def several():
         model = trained(n_latent, train)
         x = test.binarized().images.flatten(1) / 255
         with torch.no_grad():
-            terms = model.terms(x)
+            terms = model(x)
         error, kl = (terms[k].mean() for k in ("reconstruction", "kl"))
         return {"kl": kl, "reconstruction": error, "elbo": -(error + kl)}
 

@@ -238,7 +238,7 @@ def several():
             z = torch.stack([line.repeat(n), line.repeat_interleave(n)], dim=1)
         with torch.no_grad():
             likelihood = torch.stack(
-                [model.log_likelihood(one, z) for one in x]
+                [model.log_likelihood(one.expand(len(z), -1), z) for one in x]
             )
         logs = likelihood.double() + Normal(0.0, 1.0).log_prob(z).sum(-1)
         area = model.n_latent * math.log(2 * limit / n)
@@ -413,7 +413,7 @@ right("best_q", "one code a step")(searching(n=1))
 @right("best_q", "the linear case solved by hand")
 def _(model, x, steps):
     w, b = model.decoder[0].weight.detach(), model.decoder[0].bias.detach()
-    variance = model.log_sigma.detach().exp() ** 2
+    variance = model.likelihood.log_sigma.detach().exp() ** 2
     precision = torch.eye(2) + w.T @ w / variance
     mu = torch.linalg.solve(precision, w.T @ (x - b).T / variance).T
     return [mu, -precision.diag().log().expand(len(x), 2)]

@@ -13,6 +13,7 @@ from torch.distributions import (
 from torch.nn.functional import one_hot
 
 from answers import right, wrong
+from minivae import pictures
 
 # --- join_label --------------------------------------------------------------
 
@@ -126,35 +127,39 @@ def several():
 # --- ask_and_swap ------------------------------------------------------------
 
 
+def _draw(cvae, z, y):
+    return cvae.decode_mean(z, y).flatten(1)
+
+
 def _ask(cvae, digit, n):
     z = torch.randn(n, cvae.n_latent)
-    return cvae.draw(z, torch.full((n,), digit))
+    return _draw(cvae, z, torch.full((n,), digit))
 
 
 def _swap(cvae, x, y, asked):
-    return cvae.draw(cvae.encode(x, y)[0], asked)
+    return _draw(cvae, cvae.encode(x, y)[0], asked)
 
 
 def _both(ask=_ask, swap=_swap):
     return {"ask": ask, "swap": swap}
 
 
-@right("ask_and_swap", "draw and encode")
+@right("ask_and_swap", "decode_mean and encode")
 def several():
     return _both()
 
 
-@right("ask_and_swap", "without a graph, by the logits and code")
+@right("ask_and_swap", "without a graph, by the logits and encode_mean")
 def several():
     @torch.no_grad()
     def ask(cvae, digit, n):
         z = Normal(0.0, 1.0).sample((n, cvae.n_latent))
         y = digit * torch.ones(n, dtype=torch.long)
-        return 1 / (1 + (-cvae.decode(z, y).double()).exp())
+        return 1 / (1 + (-cvae.decode(z, y).view(n, -1).double()).exp())
 
     def swap(cvae, x, y, asked):
-        logits = cvae.decode(cvae.code(x, y), asked)
-        return logits.sigmoid().detach().numpy()
+        logits = cvae.decode(cvae.encode_mean(x, y), asked)
+        return logits.sigmoid().detach().numpy().reshape(x.shape)
 
     return _both(ask, swap)
 
@@ -163,7 +168,7 @@ def several():
 def several():
     def ask(cvae, digit, n):
         z = torch.randn(n, cvae.n_latent)
-        return cvae.decode(z, torch.full((n,), digit))
+        return cvae.decode(z, torch.full((n,), digit)).flatten(1)
 
     return _both(ask)
 
@@ -172,7 +177,7 @@ def several():
 def several():
     def ask(cvae, digit, n):
         z = torch.randn(1, cvae.n_latent).expand(n, -1)
-        return cvae.draw(z, torch.full((n,), digit))
+        return _draw(cvae, z, torch.full((n,), digit))
 
     return _both(ask)
 
@@ -181,7 +186,7 @@ def several():
 def several():
     def ask(cvae, digit, n):
         z = math.sqrt(12) * (torch.rand(n, cvae.n_latent) - 0.5)
-        return cvae.draw(z, torch.full((n,), digit))
+        return _draw(cvae, z, torch.full((n,), digit))
 
     return _both(ask)
 
@@ -190,7 +195,7 @@ def several():
 def several():
     def ask(cvae, digit, n):
         z = torch.randn(n, 1).expand(n, cvae.n_latent)
-        return cvae.draw(z, torch.full((n,), digit))
+        return _draw(cvae, z, torch.full((n,), digit))
 
     return _both(ask)
 
@@ -213,7 +218,7 @@ def several():
 @wrong("ask_and_swap", "encodes with the new label", says="own label")
 def several():
     def swap(cvae, x, y, asked):
-        return cvae.draw(cvae.encode(x, asked)[0], asked)
+        return _draw(cvae, cvae.encode(x, asked)[0], asked)
 
     return _both(swap=swap)
 
@@ -221,7 +226,7 @@ def several():
 @wrong("ask_and_swap", "decodes with the old label", says="the old digit")
 def several():
     def swap(cvae, x, y, asked):
-        return cvae.draw(cvae.encode(x, y)[0], y)
+        return _draw(cvae, cvae.encode(x, y)[0], y)
 
     return _both(swap=swap)
 
@@ -236,7 +241,7 @@ def several():
     def swap(cvae, x, y, asked):
         mu, logvar = cvae.encode(x, y)
         z = mu + (logvar / 2).exp() * torch.randn_like(mu)
-        return cvae.draw(z, asked)
+        return _draw(cvae, z, asked)
 
     return _both(swap=swap)
 
@@ -246,7 +251,7 @@ def several():
 )
 def several():
     def swap(cvae, x, y, asked):
-        return cvae.decode(cvae.encode(x, y)[0], asked)
+        return cvae.decode(cvae.encode(x, y)[0], asked).flatten(1)
 
     return _both(swap=swap)
 
@@ -287,7 +292,7 @@ def several():
         total = torch.zeros(len(x), cvae.n_classes)
         for e in noise:
             for label in range(cvae.n_classes):
-                terms = cvae.terms(x, torch.full((len(x),), label), e)
+                terms = cvae(x, torch.full((len(x),), label), e)
                 total[:, label] -= terms["reconstruction"] + terms["kl"]
         return total / len(noise)
 
@@ -515,9 +520,9 @@ def several():
 
 
 def _trade(cvae, read, digit, scale, z):
-    pixels = cvae.draw(scale * z, torch.full((len(z),), digit))
-    found = read(pixels.unflatten(-1, (28, 28)))
-    return (found == digit).double().mean(), pixels.var(0).sum()
+    y = torch.full((len(z),), digit)
+    drawn = cvae.decode_mean(scale * z, y)[:, 0]
+    return (read(drawn) == digit).double().mean(), drawn.var(0).sum()
 
 
 def _best_scale(scales, shares, varieties, least):
@@ -541,9 +546,10 @@ def several():
     def trade(cvae, read, digit, scale, z):
         y = torch.tensor([digit] * len(z))
         with torch.no_grad():
-            pictures = cvae.draw(z * scale, y).view(-1, 28, 28)
-        count = sum(int(label) == digit for label in read(pictures))
-        gaps = pictures - pictures.mean(0)
+            rows = cvae.decode_mean(z * scale, y).flatten(1)
+        labels = read(rows.unflatten(-1, (28, 28)))
+        count = sum(int(label) == digit for label in labels)
+        gaps = rows - rows.mean(0)
         return count / len(z), float(gaps.square().sum() / (len(z) - 1))
 
     def best_scale(scales, shares, varieties, least):
@@ -582,9 +588,8 @@ def several():
 @wrong("price_of_variety", "always asks for 0", says="class 0")
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = cvae.draw(scale * z, torch.full((len(z),), 0))
-        found = read(pixels.unflatten(-1, (28, 28)))
-        return (found == digit).double().mean(), pixels.var(0).sum()
+        drawn = pictures(cvae, scale * z, torch.full((len(z),), 0))
+        return (read(drawn) == digit).double().mean(), drawn.var(0).sum()
 
     return _variety(trade)
 
@@ -592,7 +597,7 @@ def several():
 @wrong("price_of_variety", "scales the pixels", says="scale")
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = scale * cvae.draw(z, torch.full((len(z),), digit))
+        pixels = scale * pictures(cvae, z, torch.full((len(z),), digit))
         share, _ = _trade(cvae, read, digit, scale, z)
         return share, pixels.var(0).sum()
 
@@ -602,7 +607,7 @@ def several():
 @wrong("price_of_variety", "averages over pixels", says="do not average")
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = cvae.draw(scale * z, torch.full((len(z),), digit))
+        pixels = pictures(cvae, scale * z, torch.full((len(z),), digit))
         return _trade(cvae, read, digit, scale, z)[0], pixels.var(0).mean()
 
     return _variety(trade)
@@ -613,7 +618,7 @@ def several():
 )
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = cvae.draw(scale * z, torch.full((len(z),), digit))
+        pixels = pictures(cvae, scale * z, torch.full((len(z),), digit))
         return _trade(cvae, read, digit, scale, z)[0], pixels.std(0).sum()
 
     return _variety(trade)
@@ -624,9 +629,17 @@ def several():
 )
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = cvae.decode(scale * z, torch.full((len(z),), digit))
-        found = read(pixels.unflatten(-1, (28, 28)))
-        return (found == digit).double().mean(), pixels.var(0).sum()
+        pixels = cvae.decode(scale * z, torch.full((len(z),), digit))[:, 0]
+        return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "leaves the channel in", says="take the channel")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        pixels = cvae.decode_mean(scale * z, torch.full((len(z),), digit))
+        return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
 
     return _variety(trade)
 
@@ -634,7 +647,8 @@ def several():
 @wrong("price_of_variety", "forgets to make pictures", says="use unflatten")
 def several():
     def trade(cvae, read, digit, scale, z):
-        pixels = cvae.draw(scale * z, torch.full((len(z),), digit))
+        y = torch.full((len(z),), digit)
+        pixels = cvae.decode_mean(scale * z, y).flatten(1)
         return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
 
     return _variety(trade)

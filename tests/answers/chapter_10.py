@@ -395,7 +395,8 @@ def several():
         with torch.no_grad():
             mu, logvar = model.encode(x, to_encoder)
             q = Normal(mu, torch.exp(0.5 * logvar))
-            logits = model.decode(q.mean + q.stddev * noise, to_decoder)
+            z = q.mean + q.stddev * noise
+            logits = model.decode(z, to_decoder).flatten(1)
             missed = binary_cross_entropy_with_logits(
                 logits, x, reduction="none"
             ).sum(-1)

@@ -17,7 +17,7 @@ def patient(**others):
     """A right answer, with some of its functions replaced."""
 
     def patient_terms(model, x, noise):
-        terms = model.terms(x, generator=noise)
+        terms = model(x, noise=noise)
         kl = terms["kl"] / model.n_latent
         return terms | {"kl": kl, "loss": terms["reconstruction"] + kl}
 
@@ -40,7 +40,7 @@ def several():
         mu, logvar = model.encode(x)
         z = mu + (logvar / 2).exp() * noise
         kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)
-        price = -bernoulli_log_likelihood(x, model.decode(z))
+        price = -bernoulli_log_likelihood(x, model.decode(z).flatten(1))
         return {"loss": price + kl, "kl": kl, "reconstruction": price}
 
     return patient(
@@ -55,7 +55,7 @@ def terms_of_patient(change):
     def several():
         def patient_terms(model, x, noise):
             with torch.no_grad():
-                return change(model.terms(x, generator=noise), model, x)
+                return change(model(x, noise=noise), model, x)
 
         return patient(patient_terms=patient_terms)
 
@@ -130,7 +130,7 @@ def noisy_loss(kl, weight=1.0, width=0.5, cut=False):
             z = mu + (width * logvar).exp() * noise
         z = z.detach() if cut else z
         log_p = -binary_cross_entropy_with_logits(
-            model.decode(z), x, reduction="none"
+            model.decode(z).flatten(1), x, reduction="none"
         )
         return -log_p.sum(-1) + weight * kl(mu, logvar)
 
@@ -158,7 +158,7 @@ def several():
 def several():
     def mended_loss(model, x, noise):
         mu, logvar = model.encode(x)
-        logits = model.decode(mu + noise * logvar.exp().sqrt())
+        logits = model.decode(mu + noise * logvar.exp().sqrt()).view(x.shape)
         price = softplus(logits) - x * logits
         return by_torch(mu, logvar) + price.sum(1)
 
@@ -218,7 +218,7 @@ def slopes(
     double=True, new_noise=False, mean=True, h=1e-5, way=2.0, sides=(1, -1)
 ):
     def gradient_two_ways(kind, x, seed):
-        model = kind(n_latent=2, hidden=(), n_pixels=x.shape[1], seed=seed)
+        model = kind(n_latent=2, hidden=(), shape=x.shape[1:], seed=seed)
         model = model.double() if double else model
         pixels = x if double else x.float()
         noise = torch.Generator()
@@ -226,7 +226,7 @@ def slopes(
         def loss():
             if not new_noise:
                 noise.manual_seed(seed)
-            each = model.loss(pixels, generator=noise)
+            each = model(pixels, noise=noise)["loss"]
             return each.mean() if mean else each.sum()
 
         bias = model.encoder[-1].bias
@@ -260,7 +260,7 @@ right("gradient_test", "central differences")(seventh(slopes()))
 def several():
     def gradient_two_ways(kind, x, seed):
         model = kind(
-            n_latent=2, hidden=(), n_pixels=x.shape[1], seed=seed
+            n_latent=2, hidden=(), shape=(x.shape[1],), seed=seed
         ).double()
         start = model.encoder[-1].bias.detach().clone()
 
@@ -269,7 +269,7 @@ def several():
             old = model.encoder[-1].bias
             del model.encoder[-1]._parameters["bias"]
             model.encoder[-1].bias = bias
-            value = model.loss(x, generator=noise).mean()
+            value = model(x, noise=noise)["loss"].mean()
             del model.encoder[-1].bias
             model.encoder[-1].bias = nn.Parameter(old.detach())
             return value

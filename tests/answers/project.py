@@ -10,8 +10,10 @@ from torch.distributions import Bernoulli, Normal
 
 from answers import right, wrong
 from minivae import CVAE, VAE, TrainConfig, evaluate, fit, log_likelihood
-from minivae.data import Digits, Table
+from minivae.data import Images, Table
 from minivae.evaluate import codes, log_importance_weights
+from minivae.latent import pictures
+from minivae.networks import MLP
 from minivae.objective import gaussian_kl
 from minivae.probes import linear_probe, regression_probe
 
@@ -52,20 +54,48 @@ def bits(split):
     return Table(x[rows], told, "strips", split)
 
 
+def bars(split):
+    """Pictures of 4 x 8: a bar at one of three places, of some height."""
+    g = torch.Generator().manual_seed(7)
+    place, n = torch.arange(400) % 3, 400
+    height = torch.randint(1, 5, (n, 1, 1), generator=g)
+    ink = torch.arange(8) // 3 == place[:, None, None]
+    ink = ink & (torch.arange(4)[:, None] < height)
+    ink = ink ^ (torch.rand(n, 4, 8, generator=g) < 0.02)
+    rows = slice(0, 300) if split == "train" else slice(300, None)
+    return Images(255 * ink[rows].byte(), place[rows], "bars", split)
+
+
+def bar_model(seed):
+    return CVAE(
+        2,
+        (16, 32, 32),
+        n_classes=3,
+        network="conv",
+        shape=(1, 4, 8),
+        seed=seed,
+    )
+
+
 def real_model(seed):
     return CVAE(
         2,
         (16,),
         n_classes=3,
         likelihood="gaussian",
-        n_pixels=6,
+        shape=(6,),
         seed=seed,
     )
 
 
 def bit_model(seed):
     return CVAE(
-        3, (32,), conditions=(2, 1), withhold=0.1, n_pixels=12, seed=seed
+        3,
+        (32,),
+        conditions=(2, 1),
+        condition_dropout=0.1,
+        shape=(12,),
+        seed=seed,
     )
 
 
@@ -115,13 +145,27 @@ def draw(model, condition, n):
     told = condition.expand(n, *condition.shape)
     with torch.no_grad():
         mean = model.decode(z, told)
-        return mean + model.log_sigma.exp() * torch.randn_like(mean)
+        return mean + model.likelihood.log_sigma.exp() * torch.randn_like(mean)
 
 
 def bit_draw(model, condition, n):
     z = torch.randn(n, model.n_latent)
     with torch.no_grad():
         return model.decode(z, condition.repeat(n, 1)).sigmoid()
+
+
+def bar_reference(train, test):
+    p = train.x().mean(0).clamp(0.001, 0.999)
+    return Bernoulli(p).log_prob(test.x()).sum((1, 2, 3)).mean()
+
+
+def bar_draw(model, condition, n):
+    z = torch.randn(n, model.n_latent)
+    return pictures(model, z, condition.expand(n)).flatten(1)
+
+
+def bar_measure(rows):
+    return rows.x().mean((1, 2, 3))
 
 
 def measure(rows):
@@ -165,6 +209,18 @@ BITS = {
 }
 
 
+BARS = {
+    "project_rows": bars,
+    "project_model": bar_model,
+    "project_reference": bar_reference,
+    "project_trained": trained,
+    "project_bound": bound,
+    "project_draw": bar_draw,
+    "project_property": bar_measure,
+    "project_probe": probe,
+}
+
+
 def part(names, base=REALS, **changed):
     """The functions that a check asks for, some of them replaced."""
     base = base | changed
@@ -184,13 +240,22 @@ def _(split):
     return bits(split)
 
 
-@right("project_data", "pictures as Digits")
+@right("project_data", "pictures as Images")
 def _(split):
     g = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (400, 6, 5), generator=g)
     labels = torch.arange(400) % 4
     rows = slice(0, 300) if split == "train" else slice(300, None)
-    return Digits(images[rows].byte(), labels[rows], "noise", split)
+    return Images(images[rows].byte(), labels[rows], "noise", split)
+
+
+@right("project_data", "pictures in colour, as a Table of numbers")
+def _(split):
+    g = torch.Generator().manual_seed(2)
+    rows = slice(0, 300) if split == "train" else slice(300, None)
+    pictures = torch.rand(400, 3, 4, 5, generator=g)
+    labels = torch.arange(400) % 4
+    return Table(pictures[rows], labels[rows], "coloured noise", split)
 
 
 @right("project_data", "smallest and largest of the training rows")
@@ -331,6 +396,11 @@ def several():
     return part(LIKELIHOOD, BITS)
 
 
+@right("project_likelihood", "a Bernoulli and convolutions for pictures")
+def several():
+    return part(LIKELIHOOD, BARS)
+
+
 @right("project_likelihood", "distances by hand")
 def several():
     def by_hand(train, test):
@@ -371,10 +441,17 @@ modelled(
     BITS,
     likelihood="gaussian",
 )
-modelled("the width of digits", "n_pixels", n_pixels=784)
+modelled("the shape of digits", "give it this shape", shape=(1, 28, 28))
 modelled("too few classes", "knows classes 0 to 1", n_classes=2)
 modelled("a code as long as a row", "squeezes nothing", n_latent=6)
 modelled("ignores the seed", "two seeds are the same", seed=0)
+modelled("a sigma for each column", "with one sigma", sigma="each")
+modelled(
+    "a likelihood that the checks do not know",
+    "The checks know",
+    BITS,
+    likelihood="continuous_bernoulli",
+)
 modelled(
     "a number taken for classes",
     "condition 1",
@@ -386,7 +463,16 @@ modelled(
 @wrong("project_likelihood", "a VAE that is told nothing", says="a CVAE")
 def several():
     def project_model(seed):
-        return VAE(2, (8,), likelihood="gaussian", n_pixels=6, seed=seed)
+        return VAE(2, (8,), likelihood="gaussian", shape=(6,), seed=seed)
+
+    return part(LIKELIHOOD, project_model=project_model)
+
+
+@wrong("project_likelihood", "an encoder of one's own", says="of your own")
+def several():
+    def project_model(seed):
+        options = real_model(seed).options
+        return CVAE(**(options | {"encoder": MLP(9, 5, 4)}))
 
     return part(LIKELIHOOD, project_model=project_model)
 
@@ -459,12 +545,17 @@ def optimised(model, rows, steps=250, seed=0, skip=(), beta=1.0):
     adam = torch.optim.Adam(weights, 1e-2)
     for _ in range(steps):
         some = torch.randint(0, len(rows), (48,), generator=g)
-        terms = model.terms(rows.values[some], rows.y[some], g)
+        terms = model(rows.values[some], rows.y[some], g)
         loss = terms["reconstruction"] + beta * terms["kl"]
         adam.zero_grad()
         loss.mean().backward()
         adam.step()
     return model
+
+
+@right("project_training", "fit, pictures")
+def several():
+    return part(TRAINING, BARS)
 
 
 @right("project_training", "a loop of one's own")
@@ -544,7 +635,7 @@ BOUND = "project_rows project_model project_bound"
 
 def log_weights(model, rows, k):
     with torch.no_grad():
-        x = rows.x(torch.arange(len(rows)))
+        x = rows.x()
         return log_importance_weights(model, x, rows.y, k).double()
 
 
@@ -562,6 +653,11 @@ def several():
     return part(BOUND, BITS, project_bound=by_weights)
 
 
+@right("project_bound", "log_likelihood of minivae, pictures")
+def several():
+    return part(BOUND, BARS)
+
+
 @right("project_bound", "from torch.distributions, row by row")
 def several():
     def row_by_row(model, rows, k):
@@ -573,7 +669,9 @@ def several():
                 mu, logvar = model.encode(x, y)
                 q = Normal(mu, (logvar / 2).exp())
                 z = q.sample()
-                p = Normal(model.decode(z, y), model.log_sigma.exp())
+                p = Normal(
+                    model.decode(z, y), model.likelihood.log_sigma.exp()
+                )
                 w = p.log_prob(x).sum(1) - q.log_prob(z).sum(1)
                 w = w + Normal(0.0, 1.0).log_prob(z).sum(1)
                 total += float(w.double().exp().mean().log())
@@ -625,7 +723,7 @@ def _(model, rows, k):
 
 @bounded("averages over the columns", says="one number of a row")
 def _(model, rows, k):
-    return bound(model, rows, k) / rows.width
+    return bound(model, rows, k) / rows.values.shape[1]
 
 
 @bounded("leaves the KL out", says="the KL is missing")
@@ -663,12 +761,25 @@ def several():
     return part(DRAWS, BITS)
 
 
+@right("project_draws", "means of pictures, as rows")
+def several():
+    return part(DRAWS, BARS)
+
+
 @right("project_draws", "draws of 0 and 1")
 def several():
     def sharp(model, condition, n):
         return torch.bernoulli(bit_draw(model, condition, n))
 
     return part(DRAWS, BITS, project_draw=sharp)
+
+
+@right("project_draws", "the package's own sample")
+def several():
+    def sampled(model, condition, n):
+        return model.sample(n, condition.expand(n, *condition.shape))
+
+    return part(DRAWS, project_draw=sampled)
 
 
 @right("project_draws", "row by row")
@@ -704,25 +815,29 @@ def _(model, condition, n):
 @drawn("decodes z = 0", says="z is the same")
 def _(model, condition, n):
     mean = decoded(model, condition, n, 0.0)
-    return mean + model.log_sigma.detach().exp() * torch.randn_like(mean)
+    return mean + model.likelihood.log_sigma.detach().exp() * torch.randn_like(
+        mean
+    )
 
 
 @drawn("the same z for all rows", says="z is the same")
 def _(model, condition, n):
     mean = decoded(model, condition, 1).expand(n, -1)
-    return mean + model.log_sigma.detach().exp() * torch.randn(mean.shape)
+    return mean + model.likelihood.log_sigma.detach().exp() * torch.randn(
+        mean.shape
+    )
 
 
 @drawn("log sigma as sigma", says="the logarithm of sigma")
 def _(model, condition, n):
     mean = decoded(model, condition, n)
-    return mean + model.log_sigma.detach() * torch.randn_like(mean)
+    return mean + model.likelihood.log_sigma.detach() * torch.randn_like(mean)
 
 
 @drawn("sigma squared as sigma", says="sigma squared")
 def _(model, condition, n):
     mean = decoded(model, condition, n)
-    sigma = (2 * model.log_sigma.detach()).exp()
+    sigma = (2 * model.likelihood.log_sigma.detach()).exp()
     return mean + sigma * torch.randn_like(mean)
 
 
@@ -738,7 +853,7 @@ def _(model, condition, n):
         told = torch.arange(n) % 3
         mean = model.decode(torch.randn(n, 2), told)
         told = (told + 1) % 3
-        return mean + model.log_sigma.exp() * torch.randn_like(mean)
+        return mean + model.likelihood.log_sigma.exp() * torch.randn_like(mean)
 
 
 @drawn("a fixed seed inside", says="take out the fixed seed")
@@ -747,10 +862,15 @@ def _(model, condition, n):
     return draw(model, condition, n)
 
 
-@drawn("model.draw, which is for pictures", says="cuts them off")
+@drawn("the mean of p(x|z), as for pictures", says="the noise is missing")
 def _(model, condition, n):
     z = torch.randn(n, model.n_latent)
-    return model.draw(z, condition.expand(n)).detach()
+    return pictures(model, z, condition.expand(n))
+
+
+@drawn("cuts new rows off at 0 and 1", says="were they cut off")
+def _(model, condition, n):
+    return draw(model, condition, n).clamp(0, 1)
 
 
 @drawn("training rows in place of new ones", says="of many rows")
@@ -758,6 +878,11 @@ def _(model, condition, n):
     rows = reals("train")
     some = (rows.y == condition).nonzero()[:, 0]
     return rows.values[some[torch.randint(len(some), (n,))]]
+
+
+@drawn("pictures in place of rows", "found shape", BARS)
+def _(model, condition, n):
+    return bar_draw(model, condition, n).view(n, 4, 8)
 
 
 @drawn("logits for probabilities", "these are logits", BITS)
@@ -787,6 +912,11 @@ def several():
 @right("project_probe", "a class")
 def several():
     return part(PROBE, BITS)
+
+
+@right("project_probe", "the ink of pictures")
+def several():
+    return part(PROBE, BARS)
 
 
 @right("project_probe", "nearest codes")

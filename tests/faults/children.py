@@ -13,7 +13,7 @@ from itertools import count
 import torch
 from tqdm import tqdm
 
-from minivae import VAE, Digits, History, TrainConfig, checkpoint, fit
+from minivae import VAE, History, Images, TrainConfig, checkpoint, fit
 from minivae.__main__ import main
 from minivae.data import seeded
 from minivae.engine import processes
@@ -46,7 +46,7 @@ def noise(n=256):
     """Digits of a kind; those of scikit-learn take longer to load."""
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(256, (n, 28, 28), generator=draw).byte()
-    return Digits(images, torch.arange(n) % 10, "noise", "train")
+    return Images(images, torch.arange(n) % 10, "noise", "train")
 
 
 def train(tell, path, fit=fit):
@@ -81,7 +81,7 @@ def naive_fit(model, digits, config, path, progress):
         while step < config.epochs * len(digits) // size:
             rows = (torch.arange(size) + size * step) % len(digits)
             step += 1
-            terms = model.terms(digits.x(rows), None, seeded("cpu", step))
+            terms = model(digits.x(rows), None, seeded("cpu", step))
             optimizer.zero_grad()
             terms["loss"].mean().backward()
             optimizer.step()
@@ -89,13 +89,15 @@ def naive_fit(model, digits, config, path, progress):
         pass
     state = {"weights": model.state_dict(), "step": step}
     checkpoint.save(path, state | {"optimizer": optimizer.state_dict()})
-    return History([0.0] * config.epochs)
+    return History(loss=[0.0] * config.epochs)
 
 
 def train_slowly(tell, path):
     """A run with a step that takes for ever."""
     model = VAE(2, HIDDEN)
-    model.terms = lambda *_: (tell.send("inside"), time.sleep(AGES))
+    model.register_forward_pre_hook(
+        lambda *_: (tell.send("inside"), time.sleep(AGES))
+    )
     try:
         with redirect_stdout(io.StringIO()):
             fit(model, noise(), RUN, path, progress=False)
@@ -120,8 +122,8 @@ def worker(environment, words, said):
 def meet(tell, environment):
     """Join the other processes, and tell how many there are."""
     os.environ.update(environment)
-    with processes() as workers:
-        tell.send(workers.total(torch.ones(())).item())
+    with processes() as found:
+        tell.send(found.total(torch.ones(())).item())
 
 
 def save_one(save, path):

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivae import Digits, data
+from minivae import Images, data
 
 NOBODY, NO_ONE = 65534, 54321  # a user without rights, one without an entry
 PATIENCE = 100  # seconds until a visit is given up as stuck
@@ -356,7 +356,7 @@ def _digest() -> str:
     images = np.frombuffer(FILES[IMAGES], np.uint8, offset=16)
     labels = np.frombuffer(FILES[LABELS], np.uint8, offset=8)
     images = torch.tensor(images).view(-1, 28, 28)
-    return Digits(images, torch.tensor(labels).long(), "", "train").digest()
+    return Images(images, torch.tensor(labels).long(), "", "train").digest()
 
 
 def _wrong(visit_: Visit, root: Path, told: tuple[str, str, str]) -> str:
@@ -580,7 +580,7 @@ def _after(site: Site, race: Visit, root: Path) -> tuple[str, str, str]:
     return told
 
 
-def naive(name: str) -> Digits:
+def naive(name: str) -> Images:
     """What many loaders do: straight to the name, and never looked at again.
 
     The control: with it, `races` must fail.
@@ -601,4 +601,4 @@ def naive(name: str) -> Digits:
         datasets.mnist.read_image_file(raw / IMAGES),
         datasets.mnist.read_label_file(raw / LABELS),
     )
-    return Digits(images, labels, name, "train")
+    return Images(images, labels, name, "train")

@@ -2,18 +2,23 @@
 
 import contextlib
 import glob
+import hashlib
 import io
 import os
+import secrets
 import shutil
+import socket
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from minivae import models, validate
+from minivae import validate
 
-FORMAT = 2  # raised when the content changes; older files still load
+FORMAT = 3  # raised when the content changes; older files still load
+STALE = 600  # seconds after which no save is still at work on its part
 
 
 class CheckpointError(RuntimeError):
@@ -23,7 +28,7 @@ class CheckpointError(RuntimeError):
         >>> load(".")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        minivae.checkpoint.CheckpointError: . (...): not a whole minivae ...
+        minivae.engine.checkpoint.CheckpointError: . (...): not a ...
     """
 
 
@@ -39,24 +44,24 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
 
     Raises:
         CheckpointError: the folder cannot be written or the disk is full.
+        TypeError: the state holds what `load` would refuse.
 
     Example:
         >>> save("try.pt", {"epoch": 3})
         >>> load("try.pt")
-        {'format': 2, 'epoch': 3}
+        {'format': 3, 'epoch': 3}
         >>> Path("try.pt").unlink()
     """
     validate.path("path", path, "checkpoints/vae.pt")
     validate.kind("state", state, dict)
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part")
     content, size = io.BytesIO(), 0
     try:
-        torch.save({"format": FORMAT} | state, content)
+        _write({"format": FORMAT} | state, content)
         size = content.tell()
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stray in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            stray.unlink(missing_ok=True)  # of a save that was killed
+        _remove_stale_parts(path)
         with open(part, "wb") as stream:
             stream.write(content.getbuffer())
             stream.flush()
@@ -72,6 +77,54 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
             "you may write to, with room. A checkpoint that was there is "
             "unchanged"
         ) from error
+
+
+def _write(state: dict[str, Any], content: io.BytesIO) -> None:
+    """Write a state, and refuse one that could not be read."""
+    try:
+        torch.save(state, content)
+        content.seek(0)
+        torch.load(content, map_location="cpu", weights_only=True)
+        content.seek(0, io.SEEK_END)
+    except (OSError, RuntimeError):
+        raise
+    except Exception as error:
+        raise TypeError(
+            "state: expected tensors, numbers, texts, lists and dicts, got "
+            f"more ({' '.join(str(error).split())[-80:]}); convert NumPy "
+            "values with .item(), and leave out objects"
+        ) from error
+
+
+def _prefix(path: Path) -> str:
+    """How the part of a save begins: who writes it, and where."""
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f".{path.name}.{machine}-{os.getpid()}-"
+
+
+def _remove_stale_parts(path: Path) -> None:
+    """Remove what killed saves have left; others may be at work now."""
+    mine, _, _ = _prefix(path).rpartition(f"-{os.getpid()}-")
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            old = time.time() - part.stat().st_mtime > STALE
+            if old or (
+                part.name.startswith(f"{mine}-")
+                and not _lives(int(part.name.split("-")[-2]))
+            ):
+                part.unlink()
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":  # there a signal of 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _free(folder: Path) -> str:
@@ -136,78 +189,60 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{FORMAT}; upgrade minivae"
         )
     try:
-        return _modern(state) if state["format"] == 1 else state
-    except (AttributeError, KeyError, TypeError) as error:
+        return state if state["format"] == FORMAT else _modern(state)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: holds no run of format 1 that could go on; delete it "
-            "and train again"
+            f"{path}: holds no run of format {state['format']} that could go "
+            "on; delete it and train again"
         ) from error
 
 
 def _modern(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of the first format as the present one."""
+    """A state of an older format as the present one.
+
+    The first format had fewer options and could stop only between epochs;
+    both had other names, and only parameters, no buffers.
+    """
+    if "model" not in state:
+        return state  # not of a model
+    old = state["model"]
+    options = dict(old["options"])
+    if "n_pixels" in options:
+        n = options.pop("n_pixels")
+        options["shape"] = (1, 28, 28) if n == 784 else (n,)
+        parts = {"network": "mlp", "encoder": None, "decoder": None}
+        prior = {"prior": "standard"} if "likelihood" in options else {}
+        options |= parts | prior
+    if "withhold" in options:
+        options["condition_dropout"] = options.pop("withhold")
+    kind = {"Judge": "Classifier"}.get(old["class"], old["class"])
+    state = state | {"model": {"class": kind, "options": options}}
+    names = list(state.get("weights", ()))
+    for part in ("weights", "moving"):
+        if part in state:
+            state[part] = {_new_name(k): v for k, v in state[part].items()}
     if not {"config", "optimizer"} <= state.keys():
         return state  # not of a run
-    # runs could stop only between epochs, had fewer options, and kept the
-    # state of Adam as torch.optim does
     new = {"decay": 0.0, "precision": "auto", "compile": "auto"}
-    parts = (("mean", "exp_avg"), ("square", "exp_avg_sq"), ("steps", "step"))
-    kept = state["optimizer"]["state"].values()
-    adam = {name: [one[old] for one in kept] for name, old in parts}
+    adam = {"exp_avg": "mean", "exp_avg_sq": "square", "step": "steps"}
+    kept = state["optimizer"]
+    if state["format"] == 1:
+        moments = {names[i]: part for i, part in kept["state"].items()}
+    else:  # a fixed sigma was no part of it
+        if len(kept["mean"]) < len(names):
+            names.remove("log_sigma")
+        moments = {
+            name: {part: kept[old][i] for part, old in adam.items()}
+            for i, name in enumerate(names)
+        }
+    sums = state.get("sums", [])
     return state | {
-        "sums": [],
         "config": new | state["config"],
-        "optimizer": adam,
+        "optimizer": {_new_name(k): v for k, v in moments.items()},
+        "sums": torch.stack(sums).double().sum(0) if sums else None,
+        "seconds": 0.0,
     }
 
 
-def describe(model: models.Autoencoder) -> dict[str, Any]:
-    """The class and the options that it takes to build a model again.
-
-    Example:
-        >>> found = describe(models.VAE(n_latent=2))
-        >>> found["class"], found["options"]["n_latent"]
-        ('VAE', 2)
-    """
-    return {"class": type(model).__name__, "options": model.options}
-
-
-def load_model(
-    path: str | Path, device: torch.device | str = "cpu"
-) -> models.Autoencoder:
-    """Build the model of a checkpoint, with its trained weights.
-
-    Args:
-        path: a file that `fit` has written.
-        device: where to put the model.
-
-    Returns:
-        An `Autoencoder`, `VAE` or `CVAE`.
-
-    Raises:
-        FileNotFoundError, CheckpointError: as for `load`.
-
-    Example:
-        >>> model = models.VAE(n_latent=2)
-        >>> state = {"model": describe(model), "weights": model.state_dict()}
-        >>> save("try.pt", state)
-        >>> load_model("try.pt").n_latent
-        2
-        >>> Path("try.pt").unlink()
-    """
-    device = validate.device(device)
-    state = load(path)
-    known = {
-        c.__name__: c for c in (models.Autoencoder, models.VAE, models.CVAE)
-    }
-    try:
-        described = state["model"]
-        model = known[described["class"]](**described["options"])
-        model.load_state_dict(state["weights"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: holds no model that this minivae can build "
-            f"({' '.join(str(error).split()):.150}); use the release "
-            "that wrote it"
-        ) from error
-    return model.to(device)
+def _new_name(weight: str) -> str:
+    return f"likelihood.{weight}" if weight == "log_sigma" else weight
