@@ -228,6 +228,7 @@ ORDER = (
     "data",
     "train",
     "engine",
+    "store",
     "evaluate",
     "latent",
     "probes",
