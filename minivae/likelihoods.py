@@ -56,6 +56,7 @@ class Likelihood(nn.Module):
     Example:
         >>> class Laplace(Likelihood):
         ...     name = "laplace"
+        ...
         ...     def log_prob(self, x, params):
         ...         return sum_rows(-(x - params).abs() - math.log(2), x)
         >>> nats = Laplace().log_prob(torch.zeros(5, 3), torch.zeros(5, 3))

@@ -353,6 +353,18 @@ def test_docstrings_become_readable_markdown():
     assert line == 'f(a: int, *b: str, c: X = "d", **e) -> int'
 
 
+def test_a_list_in_a_docstring_stays_a_list():
+    text = "Two parts:\n\n- `a`, one\n  of *two*;\n- b.\n\nNo list - none."
+    assert appendices.docstring(text).split("\n") == [
+        "Two parts:",
+        "",
+        r"- `a`, one of \*two\*;",
+        "- b.",
+        "",
+        "No list - none.",
+    ]
+
+
 def test_the_reference_has_every_public_name():
     text = (BOOK / "appendix" / "api.md").read_text()
     overview = (BOOK / "appendix" / "package.md").read_text()

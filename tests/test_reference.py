@@ -141,7 +141,8 @@ def test_an_example_with_another_result_is_refused():
 def test_an_example_is_code_on_the_page():
     text = (
         "One.\n\nReturns:\n    A number.\n\nExample:\n"
-        "    >>> f()  # doctest: +ELLIPSIS\n    1..."
+        "    >>> f()  # doctest: +ELLIPSIS\n    1...\n"
+        "    >>> g()\n    ...  # doctest: +ELLIPSIS\n    2..."
     )
     assert appendices.docstring(text).split("\n") == [
         "One.",
@@ -153,5 +154,7 @@ def test_an_example_is_code_on_the_page():
         "```pycon",
         ">>> f()",
         "1...",
+        ">>> g()",
+        "2...",
         "```",
     ]

@@ -468,7 +468,12 @@ def docstring(text: str) -> str:
             parts.append(f"*{title}:* {escape(' '.join(content.split()))}")
         elif title == "Example":
             # what tells doctest how to compare tells a reader nothing
-            example = re.sub(r" *# doctest:.*", "", textwrap.dedent(content))
+            example = re.sub(
+                r"^\.\.\. *# doctest:.*\n| *# doctest:.*",
+                "",
+                textwrap.dedent(content),
+                flags=re.M,
+            )
             parts.append(f"*Example:*\n\n```pycon\n{example.rstrip()}\n```")
         else:
             items = re.split(r"^ {4}(?! )", content, flags=re.M)[1:]
