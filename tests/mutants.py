@@ -55,6 +55,7 @@ TESTS = {
     "engine/run": ["train", "engine"],
     "engine/signals": ["train", "engine"],
     "networks": ["networks", "models"],
+    "store": ["train", "checkpoint"],
     "train": ["train", "engine"],
     "validate": ["models", "data", "inputs"],
 }

@@ -17,7 +17,9 @@ def test_killed_runs_end_with_the_same_bits():
 
 
 def test_interrupted_runs_end_with_the_same_bits():
-    assert runs.interrupts(8) == (8, [])
+    tried, torn = runs.interrupts(8)
+    assert tried >= 8
+    assert torn == []
 
 
 def test_interrupts_tear_a_loop_that_takes_them_anywhere():

@@ -20,6 +20,9 @@ from minivae.engine import processes
 
 RUN = TrainConfig(epochs=8, batch_size=32, lr=1e-3, device="cpu")
 HIDDEN = (8,) * 6  # many small weights, and so many moments to interrupt
+# PyTorch loads its compiler with the first optimizer: once here, or each
+# child would do so, for seconds, and nobody in particular may not read it
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
 NOBODY = 65534  # the user that may write nowhere
 AGES = 120  # seconds; whatever takes longer hangs
 # the lock of the progress bar is a name in the system that a kill would leave
