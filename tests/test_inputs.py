@@ -49,7 +49,6 @@ def fail(text):
         ("weights", partial(weights, VAE(2, (4,))), "n:"),
         ("random", drawn, "n:"),
     ],
-    ids=str,
 )
 def test_an_unclear_refusal_is_found_out(word, call, expect, tmp_path):
     assert word in inputs.judge(("case", call, expect), tmp_path)
