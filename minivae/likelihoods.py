@@ -131,11 +131,7 @@ class Bernoulli(Likelihood):
         """0 or 1, (..., B, *shape)."""
         return self.prepare(params.sigmoid(), generator)
 
-    def prepare(
-        self, x: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """0 or 1, 1 with probability x."""
-        return binarize(x, generator)
+    prepare = staticmethod(binarize)  # 0 or 1, 1 with probability x
 
 
 class Gaussian(Likelihood):
