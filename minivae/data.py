@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -111,12 +111,7 @@ class Rows:
         """These rows, or all, as float32 (B, *shape)."""
         raise NotImplementedError
 
-    def prepare(
-        self,
-        rows: Tensor,
-        prepare: Callable[..., Tensor],
-        noise: torch.Generator,
-    ) -> Tensor:
+    def prepare(self, rows: Tensor, prepare: Callable, noise: Any) -> Tensor:
         """These rows as a likelihood wants them, float32 (B, *shape)."""
         return prepare(self.x(rows), noise)
 
@@ -298,12 +293,7 @@ class Images(Rows):
             x = x.index_select(0, rows)
         return x.float().div_(255).view(-1, *self.shape)
 
-    def prepare(
-        self,
-        rows: Tensor,
-        prepare: Callable[..., Tensor],
-        noise: torch.Generator,
-    ) -> Tensor:
+    def prepare(self, rows: Tensor, prepare: Callable, noise: Any) -> Tensor:
         """These pictures as a likelihood wants them, (B, C, H, W)."""
         if prepare is not binarize:
             return prepare(self.x(rows), noise)

@@ -213,6 +213,14 @@ def latent_grid(model: Autoencoder, n: int = 20, y: Any = None) -> Tensor:
     return pictures(model, z, _for_each(model, y, len(z)))
 
 
+def _needs_classes(model: Any) -> None:
+    if not getattr(model, "n_classes", 0):
+        raise TypeError(
+            f"model: expected a CVAE of one label, got a "
+            f"{type(model).__name__} without classes; train one with n_classes"
+        )
+
+
 def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
     """Every class drawn with the same n codes from the prior.
 
@@ -232,11 +240,7 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
         >>> same_style(CVAE(n_latent=2), n=4).shape
         torch.Size([10, 4, 28, 28])
     """
-    if not getattr(model, "n_classes", 0):
-        raise TypeError(
-            f"model: expected a CVAE of one label, got a "
-            f"{type(model).__name__} without classes; train one with n_classes"
-        )
+    _needs_classes(model)
     return torch.stack(
         [sample(model, n, y, seed) for y in range(model.n_classes)]
     )
@@ -265,11 +269,7 @@ def transfer(model: VAE, data: Rows) -> Tensor:
         >>> transfer(CVAE(n_latent=2), digits).shape
         torch.Size([10, 3, 28, 28])
     """
-    if not getattr(model, "n_classes", 0):
-        raise TypeError(
-            f"model: expected a CVAE of one label, got a "
-            f"{type(model).__name__} without classes; train one with n_classes"
-        )
+    _needs_classes(model)
     z = codes(model, data)
     kinds = torch.arange(model.n_classes)
     return torch.stack([pictures(model, z, y.expand(len(z))) for y in kinds])

@@ -417,9 +417,6 @@ class Run:
         fall = min(1.0, left / config.decay) if config.decay else 1.0
         return rise * max(fall, 0.0)
 
-    def _has_failed(self) -> bool:
-        return bool(self.failed >= 0)
-
     def _refuse_nan(self, loss: Tensor | None = None) -> None:
         """Stop before an update that would make every weight NaN.
 
@@ -427,7 +424,7 @@ class Run:
         `found_inf` says so. Without a loss, look whether that happened.
         """
         if loss is None:
-            if not self.waits and self._has_failed():
+            if not self.waits and self.failed >= 0:
                 raise ValueError(self._diagnosis(int(self.failed)))
         elif not self.waits:
             first = (self.failed < 0) & ~loss.detach().isfinite()
