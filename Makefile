@@ -51,20 +51,22 @@ serve: ## show the built pages at http://localhost:8000
 	@test -f $(PAGE) || $(MAKE) book
 	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
-# every core runs tests, one thread each; the chapters of a kernel stay on it
+# every core runs tests, one thread each; a chapter stays on its core
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto \
   --maxprocesses 8
+NBVAL = $(PYTEST) --dist loadfile book --ignore=book/exercises --nbval \
+  --nbval-current-env --nbval-cell-timeout=1800 \
+  --nbval-kernel-startup-timeout=600 --durations=5 -p no:cacheprovider
 
 test: lint ## lint, unit tests, all chapters on the built-in digits
 	$(PYTEST) --dist worksteal -m "not slow"
-	MINIVAE_DIGITS=builtin $(MAKE) nbval
+	MINIVAE_DIGITS=builtin $(NBVAL)
 
 test-all: test book ## and pages, browser, faults, grading, chapters on MNIST
 	$(PYTEST) --dist worksteal -m slow
-	@$(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
-	  || echo "No MNIST: the chapters ran on the built-in digits alone"
-	@! $(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
-	  2>/dev/null || $(MAKE) nbval
+	if $(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
+	  2>/dev/null; then $(NBVAL); \
+	  else echo "No MNIST: the chapters ran on the built-in digits alone"; fi
 
 release-check: test-all ## and every stored output belongs to the present code
 	$(VENV)/bin/python book/_ext/refresh.py --check
@@ -75,10 +77,7 @@ lint: $(VENV)/.ready ## check style, formatting and types
 	$(VENV)/bin/mypy --no-error-summary
 
 nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
-	$(PYTEST) --dist loadfile book --ignore=book/exercises --nbval \
-	  --nbval-current-env --nbval-cell-timeout=1800 \
-	  --nbval-kernel-startup-timeout=600 --durations=5 \
-	  -p no:cacheprovider
+	$(NBVAL)
 
 faults: $(VENV)/.ready ## make every fault happen and count what is lost
 	cd tests && ../$(VENV)/bin/python -m faults

@@ -45,6 +45,28 @@ def missing_mnist() -> str:
     return next(filter(None, faults), "")
 
 
+# what `make test` leaves to `make test-all`, besides single tests
+SLOW = {
+    "test_checks",
+    "test_course",
+    "test_downloads",
+    "test_explorer_in_browser",
+    "test_faults",
+    "test_grading",
+    "test_lab_in_browser",
+    "test_pages_in_browser",
+    "test_print",
+    "test_readme",
+    "test_site",
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("mnist") and missing_mnist():
         pytest.skip(f"needs the real MNIST: {missing_mnist()}")

@@ -65,6 +65,7 @@ def last_json(capsys):
         pytest.fail(f"not JSON: {line}")
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command(tmp_path, capsys):
     path = str(tmp_path / "a.pt")
     words = f"-m minivae train --model cvae {SMALL} 2 --json --checkpoint"
@@ -251,6 +252,7 @@ NETWORK = "--network conv --hidden 4 8 16"
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_every_kind_is_trained_scored_and_drawn(
     model, more, expected, tmp_path, capsys
 ):

@@ -207,6 +207,7 @@ def has_compiler():
 
 
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.slow
 def test_compiled_terms_are_the_terms(small):
     model = build("cvae", n_latent=3)
     plain = terms_in("float32", model, small[:64])
@@ -383,6 +384,7 @@ def test_waiting_or_not_gives_the_same_bits(small):
     assert same(*states, but="second")
 
 
+@pytest.mark.slow
 def test_too_large_a_batch_names_the_next_one_to_try():
     code = """
 import resource, torch
@@ -502,6 +504,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize("kind", ["ae", "vae"])
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(kind, digits, tmp_path):
     path = tmp_path / "two.pt"
     result = torchrun(2, *WORDS, path, "--model", kind)
@@ -559,6 +562,7 @@ with processes() as found:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_were_stopped_report_what_one_run_does(tmp_path):
     file = tmp_path / "stopped.py"
     file.write_text(STOPPED)
@@ -583,6 +587,7 @@ def test_two_processes_that_were_stopped_report_what_one_run_does(tmp_path):
     assert same(whole, part, but="second")
 
 
+@pytest.mark.slow
 def test_an_error_in_the_first_process_ends_all(tmp_path):
     path = tmp_path / "bad.pt"
     path.write_bytes(b"not a checkpoint")

@@ -9,6 +9,7 @@ from faults import inputs
 from minivae import VAE, validate
 
 
+@pytest.mark.slow
 def test_every_input_has_a_documented_result_or_a_clear_error():
     tried, unclear = inputs.inputs()
     assert unclear == []

@@ -479,6 +479,8 @@ def ours(troubles):
     own = (
         # anywidget imports modules from addresses of this kind
         "asks blob:http://127.0.0.1:",
+        # where the machine is busy
+        "warning: Plugin @jupyterlab/",
     )
     return [trouble for trouble in troubles if not trouble.startswith(own)]
 

@@ -135,6 +135,7 @@ def test_resume_is_bit_identical(kind, small, tmp_path):
         assert kept["exp_avg_sq"].any()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(digits, tmp_path):
     path, whole = tmp_path / "killed.pt", tmp_path / "whole.pt"
     words = "-m minivae train --model cvae --data builtin --epochs 100000 "
