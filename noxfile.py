@@ -172,10 +172,9 @@ def faults(session: nox.Session) -> None:
 
 @command
 def mutants(session: nox.Session) -> None:
-    """Break the package in many ways: do the tests notice?"""
+    """Break what changed: do tests notice? [-- objective]."""
     python = program(venv(session), "python")
-    with session.chdir("tests"):
-        session.run(python, "mutants.py")
+    session.run(python, "tests/mutants.py", *session.posargs)
 
 
 @command
