@@ -3,6 +3,7 @@
     python tests/mutants.py                        what differs from main
     python tests/mutants.py objective engine.run   these modules
     python tests/mutants.py models.VAE --sample 20 --seed 1
+    python tests/mutants.py "objective.binarize: 2 to 3 (3)"
 
 A mutant differs from its module in one place of the syntax tree and, byte for
 byte, nowhere else. Its name stays when lines move or other functions change:
@@ -251,20 +252,22 @@ class Trial:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="modules, or parts of them")
+    parser.add_argument("names", nargs="*", help="modules or what is in them")
     parser.add_argument("--sample", type=int, help="try so many, at random")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     names = args.names or changed()
     if not names:
         names, args.sample = [*sources()], args.sample or 40
-    wanted = re.compile(rf"({'|'.join(map(re.escape, names))})[.:]")
+    wanted = re.compile(rf"({'|'.join(map(re.escape, names))})([.:]|$)")
     tried = [
         (module, path.read_bytes(), mutant)
         for module, path in sources().items()
         for mutant in mutants(module, path.read_bytes())
         if wanted.match(mutant.name) and mutant.name not in equivalent()
     ]
+    if args.names and not tried:
+        parser.error("no mutants of that name")
     if args.sample and args.sample < len(tried):
         tried = random.Random(args.seed).sample(tried, args.sample)
     os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
