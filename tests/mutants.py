@@ -186,7 +186,7 @@ def sources() -> dict[str, Path]:
 def changed() -> list[str]:
     """The modules that differ from the branch main."""
     paths = []
-    for command in ("diff --name-only main --", "ls-files -o"):
+    for command in ("diff --name-only --merge-base main --", "ls-files -o"):
         words = ["git", "-C", ROOT, *command.split(), "minivae"]
         done = subprocess.run(words, capture_output=True, text=True)
         paths += [ROOT / line for line in done.stdout.splitlines()]
