@@ -1,4 +1,4 @@
-# Two commands matter: `make book` and `make test`. `make help` lists all.
+# Two commands matter: `make book` and `make test`. `make` lists them all.
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
@@ -7,6 +7,7 @@ NEED_UV := $(filter .tools/bin/uv,$(UV))
 VENV = .venv
 SITE = .venv-site
 BENCH = .venv-bench
+COURSE = $(HOME)/vae-course
 PAGE = _build/html/index.html
 
 # a relative path would mean another folder inside each notebook; make's own
@@ -22,18 +23,20 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export MPLBACKEND = agg
+# a thread that waits for others would keep a core busy
+export OMP_WAIT_POLICY = passive
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 EMPTY :=
 ADDRESS = file://$(subst $(EMPTY) $(EMPTY),%20,$(CURDIR))/$(PAGE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve test lint nbval faults mutants bench lab refresh \
-  appendices exercises format lock clean
+.PHONY: help book pdf serve test test-all release-check lint nbval faults \
+  mutants bench lab course refresh appendices exercises format lock clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
-	  awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 book: $(SITE)/.ready ## build the pages from stored outputs
 	$(SITE)/bin/jupyter-book build -n -W --keep-going .
@@ -48,9 +51,23 @@ serve: ## show the built pages at http://localhost:8000
 	@test -f $(PAGE) || $(MAKE) book
 	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
-test: lint book $(VENV)/.ready ## lint, unit tests, page tests, all chapters
-	$(VENV)/bin/python -m pytest
-	$(MAKE) nbval
+# every core runs tests, one thread each; the chapters of a kernel stay on it
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto \
+  --maxprocesses 8
+
+test: lint ## lint, unit tests, all chapters on the built-in digits
+	$(PYTEST) --dist worksteal -m "not slow"
+	MINIVAE_DIGITS=builtin $(MAKE) nbval
+
+test-all: test book ## and pages, browser, faults, grading, chapters on MNIST
+	$(PYTEST) --dist worksteal -m slow
+	@$(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
+	  || echo "No MNIST: the chapters ran on the built-in digits alone"
+	@! $(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
+	  2>/dev/null || $(MAKE) nbval
+
+release-check: test-all ## and every stored output belongs to the present code
+	$(VENV)/bin/python book/_ext/refresh.py --check
 
 lint: $(VENV)/.ready ## check style, formatting and types
 	$(VENV)/bin/ruff check .
@@ -58,9 +75,10 @@ lint: $(VENV)/.ready ## check style, formatting and types
 	$(VENV)/bin/mypy --no-error-summary
 
 nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
-	$(VENV)/bin/python -m pytest book --ignore=book/exercises --nbval \
-	  --nbval-current-env \
-	  --nbval-cell-timeout=600 --durations=5 -p no:cacheprovider
+	$(PYTEST) --dist loadfile book --ignore=book/exercises --nbval \
+	  --nbval-current-env --nbval-cell-timeout=1800 \
+	  --nbval-kernel-startup-timeout=600 --durations=5 \
+	  -p no:cacheprovider
 
 faults: $(VENV)/.ready ## make every fault happen and count what is lost
 	cd tests && ../$(VENV)/bin/python -m faults
@@ -72,7 +90,12 @@ bench: $(BENCH)/.ready ## compare speed with other packages [ARGS=--quick]
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 lab: $(VENV)/.ready ## open the chapters in JupyterLab
-	$(VENV)/bin/jupyter lab --notebook-dir=book
+	JUPYTER_CONFIG_PATH="$(CURDIR)/book/_ext/lab" \
+	  $(VENV)/bin/jupyter lab --notebook-dir=book
+
+course: $(VENV)/.ready ## open JupyterLab with nbgrader in [COURSE=folder]
+	test -d "$(COURSE)" || cp -r course "$(COURSE)"
+	cd "$(COURSE)" && "$(CURDIR)/$(VENV)/bin/jupyter" lab
 
 refresh: $(VENV)/.ready ## run chapters, store outputs [CHAPTER=name], appendices
 	$(VENV)/bin/python book/_ext/refresh.py $(CHAPTER)
@@ -97,13 +120,16 @@ lock: $(NEED_UV) ## renew requirements.lock from pyproject.toml
 	  benchmarks/requirements.in
 
 clean: ## remove what was built and installed
-	rm -rf _build $(VENV) $(SITE) $(BENCH) .tools .nox .cache \
+	rm -rf _build $(VENV) $(SITE) $(BENCH) .tools .cache \
 	  .pytest_cache .ruff_cache .mypy_cache
 
 # --- set-up, once; repeated only when the lock or the project changes -------
 
 $(VENV)/.ready: requirements.lock pyproject.toml | $(NEED_UV)
-	@echo "Setting up $(VENV): torch and all, about 5 GB, a minute or more"
+	@echo "Setting up $(VENV), a minute or more: 5 GB, of which 4 are the"
+	@echo "CUDA libraries that PyTorch brings on Linux, with or without a GPU"
+	@for tool in chromium cc; do command -v $$tool >/dev/null || \
+	  echo "No $$tool here: what needs it is left out"; done
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(VENV)
 	$(UV) pip install --quiet --python $(VENV) --require-hashes \
 	  -r requirements.lock

@@ -111,9 +111,14 @@ class Rows:
         """These rows, or all, as float32 (B, *shape)."""
         raise NotImplementedError
 
-    def binary(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        """These rows, each value drawn as 0 or 1, 1 with probability x."""
-        return binarize(self.x(rows), noise)
+    def prepare(
+        self,
+        rows: Tensor,
+        prepare: Callable[..., Tensor],
+        noise: torch.Generator,
+    ) -> Tensor:
+        """These rows as a likelihood wants them, float32 (B, *shape)."""
+        return prepare(self.x(rows), noise)
 
     def prepared(
         self, prepare: Callable[..., Tensor], seed: int = TEST_SEED
@@ -293,8 +298,16 @@ class Images(Rows):
             x = x.index_select(0, rows)
         return x.float().div_(255).view(-1, *self.shape)
 
-    def binary(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        """As for any rows; from bytes it takes fewer passes."""
+    def prepare(
+        self,
+        rows: Tensor,
+        prepare: Callable[..., Tensor],
+        noise: torch.Generator,
+    ) -> Tensor:
+        """These pictures as a likelihood wants them, (B, C, H, W)."""
+        if prepare is not binarize:
+            return prepare(self.x(rows), noise)
+        # bytes are drawn as 0 or 1 in fewer passes
         ink = binarize(self.images.index_select(0, rows), noise)
         return ink.float().view(-1, *self.shape)
 
@@ -349,8 +362,9 @@ class Table(Rows):
                 f"*shape), got {values.dtype} {tuple(values.shape)}; convert "
                 "with .float(), and use Images for pictures of bytes"
             )
+        values = values.float()
         validate.finite("values", values)
-        object.__setattr__(self, "values", values.float())
+        object.__setattr__(self, "values", values)
         told = _conditions(self.conditions, len(values))
         object.__setattr__(self, "conditions", told)
 
@@ -472,12 +486,10 @@ def batches(
     for i, rows in enumerate(whole[start:], start):
         key = (seed, epoch, i, *part)
         rows = rows[rank::world_size]
-        noise = seeded(device, "pixels", *key)
-        if prepare is binarize:
-            x = data.binary(rows, noise)
-        else:
+        if prepare is None:
             x = data.x(rows)
-            x = x if prepare is None else prepare(x, noise)
+        else:
+            x = data.prepare(rows, prepare, seeded(device, "pixels", *key))
         told = None if y is None else y[rows]
         if dropout and told is not None:
             hide = seeded(device, "withhold", *key)

@@ -1,4 +1,4 @@
-"""Numbers about a trained model, in nats per digit.
+"""Numbers about a trained model, in nats per row.
 
 Everything is summed over the data and divided once, so a short last batch
 counts for what it is. Binary models are scored on a test set binarised once,
@@ -121,7 +121,7 @@ def evaluate(
     if processes is not None:
         sums = {name: processes.total(total) for name, total in sums.items()}
     means = {name: total.item() / n for name, total in sums.items()}
-    if len(means) > 1:  # it depends on beta; its parts do not
+    if "reconstruction" in means:  # loss depends on beta, its parts do not
         del means["loss"]
     if {"reconstruction", "kl"} <= means.keys():
         means["elbo"] = -(means["reconstruction"] + means["kl"])
@@ -255,7 +255,8 @@ def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
     """
     n = validate.whole("n", n, 1, 300)
     limit = validate.number("limit", limit, 5.0)
-    if n_latent not in (1, 2):
+    n_latent = validate.whole("n_latent", n_latent, 1, 2)
+    if n_latent > 2:
         raise ValueError(
             f"n_latent: expected 1 or 2 dimensions for a grid, got "
             f"{n_latent}; use log_likelihood, which draws samples instead"

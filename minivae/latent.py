@@ -71,6 +71,7 @@ def reconstruct(
         >>> reconstruct(model, Table(torch.zeros(3, 16))).shape
         torch.Size([3, 16])
     """
+    batch_size = validate.whole("batch_size", batch_size, 1, 1000)
     z = codes(model, data, batch_size)
     y = [None] * len(z) if data.y is None else data.y.split(batch_size)
     return torch.cat(
@@ -124,19 +125,19 @@ def sample(
             f"y: a {type(model).__name__} cannot be asked for a digit, got "
             f"{y!r:.40}; leave it out, or train a CVAE"
         )
-    if model.conditions and isinstance(y, tuple | list | type(None)):
-        y = (None,) * len(model.conditions) if y is None else y
-        y = _one_row(y).expand(n, -1)
     noise = seeded("cpu", "sample", seed)
     with validate.memory(f"n: {n} digits", "draw fewer at a time, with seeds"):
-        y = _for_each(y, n)
+        y = _for_each(model, y, n)
         told = model.condition_vector(y, n)
         z = model.prior.sample(n, model.n_latent, noise, told)
         return pictures(model, z, y)
 
 
-def _for_each(y: Any, n: int) -> Tensor | None:
-    """One label for each of n codes, where y is the one for all."""
+def _for_each(model: Autoencoder, y: Any, n: int) -> Tensor | None:
+    """A label or conditions for each of n codes, where y is for all."""
+    if model.conditions and isinstance(y, tuple | list | type(None)):
+        y = (None,) * len(model.conditions) if y is None else y
+        return _one_row(y).expand(n, -1)
     if not validate.is_number(y) or isinstance(y, float):
         return y
     return torch.full((n,), validate.whole("y", y, 0, 5))
@@ -184,15 +185,13 @@ def quantile_grid(n: int) -> Tensor:
     return torch.cartesian_prod(steps.flip(0), steps).flip(1)
 
 
-def latent_grid(
-    model: Autoencoder, n: int = 20, y: int | None = None
-) -> Tensor:
+def latent_grid(model: Autoencoder, n: int = 20, y: Any = None) -> Tensor:
     """What the decoder draws at each code of `quantile_grid`.
 
     Args:
         model: of any kind, with a code of two dimensions.
         n: images on a side.
-        y: for a CVAE, the digit to draw.
+        y: for a CVAE, the label or the conditions, as for `sample`.
 
     Returns:
         As `pictures`, row by row, (n * n, ...), on the CPU.
@@ -211,7 +210,7 @@ def latent_grid(
             "train one with n_latent=2 for a map"
         )
     z = quantile_grid(n)
-    return pictures(model, z, _for_each(y, len(z)))
+    return pictures(model, z, _for_each(model, y, len(z)))
 
 
 def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
@@ -235,9 +234,8 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
     """
     if not getattr(model, "n_classes", 0):
         raise TypeError(
-            f"model: expected a CVAE of one label, got "
-            f"{type(model).__name__}, which "
-            "cannot be asked for a class; train a CVAE"
+            f"model: expected a CVAE of one label, got a "
+            f"{type(model).__name__} without classes; train one with n_classes"
         )
     return torch.stack(
         [sample(model, n, y, seed) for y in range(model.n_classes)]
@@ -269,9 +267,8 @@ def transfer(model: VAE, data: Rows) -> Tensor:
     """
     if not getattr(model, "n_classes", 0):
         raise TypeError(
-            f"model: expected a CVAE of one label, got "
-            f"{type(model).__name__}, which cannot be asked for a class; "
-            "train a CVAE"
+            f"model: expected a CVAE of one label, got a "
+            f"{type(model).__name__} without classes; train one with n_classes"
         )
     z = codes(model, data)
     kinds = torch.arange(model.n_classes)

@@ -1,11 +1,15 @@
 """p(x|z): what a decoder says about x, one small class for each kind.
 
-A likelihood has six parts, and nothing else in the package knows more of it:
+What the package asks of a likelihood:
 
-- `name`, and `n_params`, the numbers that a decoder emits for each value;
+- `n_params`, the numbers that a decoder emits for each value of x;
 - `log_prob(x, params)`, nats of each row;
 - `mean(params)` and `sample(params, generator)`, rows to look at;
 - `prepare(x, generator)`, what is done to data before they are scored.
+
+The last three may be missing where nobody calls them. A kind may also have a
+`support`, be `binary` (0 or 1, for which half the bits are enough), and know
+a shorter way to `log_prob_of_pairs`.
 
 x is (B, *shape). params are (..., B, *shape), with one more dimension of
 n_params at the end where that is more than one.
@@ -70,7 +74,7 @@ class Likelihood(nn.Module):
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """log p(x|z) in nats, (..., B)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: write log_prob")
 
     def mean(self, params: Tensor) -> Tensor:
         """The mean of x, (..., B, *shape)."""
@@ -80,7 +84,7 @@ class Likelihood(nn.Module):
         self, params: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """x drawn from p(x|z), (..., B, *shape)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: write sample")
 
     def prepare(
         self, x: Tensor, generator: torch.Generator | None = None
@@ -185,10 +189,9 @@ class Gaussian(Likelihood):
         )
 
     def _log_sigma(self) -> Tensor:
+        # one number for all values, or (D,)
         return (
-            self.log_sigma.flatten()
-            if self.log_sigma.ndim
-            else (self.log_sigma)
+            self.log_sigma.flatten() if self.log_sigma.ndim else self.log_sigma
         )
 
     def log_prob_of_pairs(self, x: Tensor, params: Tensor) -> Tensor:

@@ -175,6 +175,7 @@ class Autoencoder(nn.Module):
                 f"from x of {tuple(x.shape)}, got {_size(out)}; let its last "
                 "layer emit that many numbers, as one tensor"
             )
+        _check_code(x, out)
         # as exact as the weights, also where the layers multiply in bf16
         return out.to(self.dtype)
 
@@ -203,9 +204,9 @@ class Autoencoder(nn.Module):
         size = tuple(getattr(out, "shape", ()))
         if size not in (flat, channels, last):
             raise ValueError(
-                f"decoder: expected {n} numbers for each value of {shape}, "
-                f"as {flat} or {channels}, got {_size(out)}; let its last "
-                "layer emit them, or flatten them"
+                f"decoder: expected n_params = {n} for each value of "
+                f"{shape}, as {flat}, {channels} or {last}, got "
+                f"{_size(out)}; let its last layer emit them"
             )
         if n == 1:
             return out.reshape(*lead, *shape)
@@ -327,7 +328,14 @@ class VAE(Autoencoder):
         self, x: Tensor, z: Tensor, y: Tensor | None = None
     ) -> Tensor:
         """log p(x|z) in nats, (..., B), of x (B, *shape), z (..., B, L)."""
-        return self.likelihood.log_prob(self._rows(x), self.decode(z, y))
+        x, params = self._rows(x), self.decode(z, y)
+        nats = self.likelihood.log_prob(x, params)
+        if nats.shape != z.shape[:-1]:
+            raise ValueError(
+                f"likelihood: expected log_prob to sum each row up, to "
+                f"{tuple(z.shape[:-1])}, got {tuple(nats.shape)}; use sum_rows"
+            )
+        return nats
 
     def forward(
         self,
@@ -349,6 +357,7 @@ class VAE(Autoencoder):
         """
         mu, logvar = self.encode(x, y)  # (B, L) each
         z = reparameterize(mu, logvar, noise)  # (B, L)
+        _check_code(x, z)
         told = self.condition_vector(y, len(mu))
         reconstruction = -self.log_likelihood(x, z, y)  # (B,)
         kl = self.prior.kl(mu, logvar, z, told)  # (B,)
@@ -391,6 +400,15 @@ class VAE(Autoencoder):
 def _size(out: object) -> object:
     """What a network has returned, for a message."""
     return tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+
+
+def _check_code(x: Tensor, code: Tensor) -> None:
+    """Name x, where it is so large that its code is infinite."""
+    if not code.requires_grad and not validate.is_finite(code):
+        raise ValueError(
+            "x: expected values of which the encoder makes a finite code, got "
+            f"{x.min():.3g} to {x.max():.3g}; standardise them"
+        )
 
 
 def _has(name: str, value: object, *parts: str) -> None:

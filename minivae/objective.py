@@ -1,7 +1,7 @@
 """Log-likelihoods, the KL divergence and the bounds built from them.
 
 Pure functions of tensors. The last dimension (pixels or latent dimensions)
-is summed, all others are kept, so every result is in nats per digit.
+is summed, all others are kept: nats come one for each row.
 """
 
 import math

@@ -1,9 +1,8 @@
 """p(z): how codes are distributed before x is known.
 
-A prior has three parts, and nothing else in the package knows more of it:
-`kl(mu, logvar, z)`, the KL from q(z|x) to it; `log_prob(z)`; and
-`sample(n, n_latent, generator)`. All take the condition as their last
-argument, for priors that depend on it.
+What the package asks of a prior: `kl(mu, logvar, z)`, the KL from q(z|x) to
+it; `log_prob(z)`; and `sample(n, n_latent, generator)`. All take the condition
+as their last argument, for priors that depend on it.
 """
 
 import torch

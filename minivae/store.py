@@ -4,7 +4,6 @@ import hashlib
 import inspect
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,17 @@ from minivae import validate
 from minivae.data import Rows, cache_folder
 from minivae.engine import checkpoint as checkpoints
 from minivae.engine.checkpoint import CheckpointError
+from minivae.engine.device import tell_once
 from minivae.engine.run import check, describe, is_plain
 from minivae.evaluate import Classifier
 from minivae.models import CVAE, VAE, Autoencoder
 from minivae.train import History, TrainConfig, fit
+
+# modules whose code decides what training ends in, whatever the model
+CODE = ["data", "engine.device", "engine.run", "likelihoods", "models"]
+CODE += ["networks", "objective", "priors", "train"]
+TRAINING = {"seed", "beta", "condition_dropout"}  # free for a loaded model
+USUAL = vars(nn.Module()).keys() | {"options"}  # attributes without meaning
 
 
 def fit_once(
@@ -28,7 +34,9 @@ def fit_once(
 
     The result is kept in $MINIVAE_CACHE, else in the user's cache folder,
     under a key made of model and weights, options, data and the code of
-    all that trains, so that a change of any of these trains anew.
+    all that trains, so that a change of any of these trains anew. A model
+    with a part of your own, whose code could call anything, is trained each
+    time; to keep one, give `fit` a checkpoint.
 
     Args:
         model, data, config: as for `fit`.
@@ -47,18 +55,13 @@ def fit_once(
     config = TrainConfig() if config is None else config
     validate.kind("config", config, TrainConfig)
     check(model, data)
-    about = (describe(model), config, data.source, data.split, data.digest())
-    key = hashlib.sha256(repr(about).encode())
-    for name, value in model.state_dict().items():
-        key.update(name.encode())
-        key.update(value.detach().cpu().contiguous().numpy().data)
-    parts = _parts(model)
-    for name, part in parts.items():
-        key.update(f"{name} {_settings(part)}".encode())
-    for code in _sources(parts.values()):
-        key.update(code.encode())
+    key = _key(model, data, config)
+    if key is None:
+        name = type(model).__name__
+        tell_once(f"{name} has parts of your own: it is trained each time")
+        return fit(model, data, config)
     folder = Path(os.environ.get("MINIVAE_CACHE") or cache_folder() / "models")
-    path = folder / f"{type(model).__name__}-{key.hexdigest()[:24]}.pt"
+    path = folder / f"{type(model).__name__}-{key}.pt"
     try:
         done = checkpoints.load(path)["epoch"] == config.epochs
     except FileNotFoundError:
@@ -69,68 +72,31 @@ def fit_once(
     return fit(model, data, config, path, progress=not done)
 
 
-# modules whose code decides what training ends in
-CODE = ("data", "engine.device", "engine.run", "objective", "train")
-
-
-FOREIGN = ("torch", "numpy", "builtins", "collections", "typing")
-
-
-def _is_foreign(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in FOREIGN
-
-
-def _parts(model: nn.Module) -> dict[str, Any]:
-    """What a model is made of: modules, and other objects that they hold."""
-    found: dict[str, Any] = dict(model.named_modules())
-    for name, module in [*found.items()]:
-        for key, value in vars(module).items():
-            if not _is_foreign(type(value)):
-                found[f"{name}.{key}"] = value
-    return found
-
-
-def _settings(part: Any) -> str:
-    """The plain numbers and texts in a part, such as of `nn.Dropout(0.1)`."""
-    held = sorted(getattr(part, "__dict__", {}).items())
-    plain = {k: v for k, v in held if is_plain(v) and k != "training"}
-    return f"{type(part).__qualname__} {plain}"
-
-
-def _sources(parts: Iterable[Any]) -> list[str]:
-    """The code of the classes in a model, and of what trains it."""
-    classes = {k for part in parts for k in type(part).__mro__}
-    classes = {k for k in classes if not _is_foreign(k)}
-    names = {f"minivae.{m}" for m in CODE} | {k.__module__ for k in classes}
-    files = {n: getattr(sys.modules.get(n), "__file__", None) for n in names}
-    found = [
-        inspect.getsource(sys.modules[name])
-        for name in sorted(names)
-        if files[name]
-    ]
-    # a class of a notebook has no file: its compiled code stands for it
-    own = [k for k in classes if not files[k.__module__]]
-    return found + [
-        repr(_compiled(k)) for k in sorted(own, key=lambda k: k.__qualname__)
-    ]
-
-
-def _compiled(thing: Any) -> object:
-    """What a class or a function does, as texts that stay the same."""
-    code = getattr(thing, "__code__", thing)
-    if inspect.iscode(code):
-        named = getattr(thing, "__kwdefaults__", None) or {}
-        given = (getattr(thing, "__defaults__", None) or (), *named.items())
-        constants = [_compiled(c) for c in (*given, *code.co_consts)]
-        return [code.co_code.hex(), code.co_names, constants]
-    if inspect.isclass(thing):
-        return [
-            (name, _compiled(v)) for name, v in sorted(vars(thing).items())
-        ]
-    wrapped = getattr(thing, "__func__", getattr(thing, "fget", None))
-    if wrapped is not None:
-        return _compiled(wrapped)
-    return repr(thing) if type(thing) in (int, float, str, tuple, bool) else ""
+def _key(model: nn.Module, data: Rows, config: TrainConfig) -> str | None:
+    """Of all that decides what training ends in; None if not all is known."""
+    about = (describe(model), config, data.source, data.split, data.digest())
+    found = hashlib.sha256(repr(about).encode())
+    for name, weight in (*model.named_parameters(), *model.named_buffers()):
+        found.update(f"{name} {weight.dtype} {weight.requires_grad}".encode())
+        content = weight.detach().cpu().contiguous().reshape(-1)
+        found.update(content.view(torch.uint8).numpy().data)
+    sources = {f"minivae.{name}" for name in CODE}
+    for name, part in model.named_modules():
+        held = {k: v for k, v in vars(part).items() if k not in USUAL}
+        hooks = [v for k, v in vars(part).items() if k.endswith("hooks")]
+        module = type(part).__module__
+        ours = module.partition(".")[0] == "minivae"
+        if not (
+            (ours or module.startswith("torch.nn."))
+            and all(map(is_plain, held.values()))
+            and not any(hooks)
+        ):
+            return None
+        found.update(f"{name} {type(part).__qualname__} {held}".encode())
+        sources |= {module} if ours else set()
+    for module in sorted(sources):
+        found.update(inspect.getsource(sys.modules[module]).encode())
+    return found.hexdigest()[:24]
 
 
 def load_model(
@@ -166,7 +132,16 @@ def load_model(
     validate.kind("model", model, nn.Module, type(None))
     state = checkpoints.load(path)
     try:
-        model = _built(state["model"], path) if model is None else model
+        if model is None:
+            model = _built(state["model"], path)
+        theirs, ours = (
+            m["options"] for m in (state["model"], describe(model))
+        )
+        for name in sorted(theirs.keys() & ours.keys() - TRAINING):
+            if theirs[name] != ours[name]:
+                raise ValueError(
+                    f"{name} is {theirs[name]!r} there and {ours[name]!r} here"
+                )
         weights, mine = state["weights"], model.state_dict()
         if unknown := sorted(weights.keys() - mine.keys()):
             raise ValueError(f"{unknown[0]} is only there")

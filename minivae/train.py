@@ -149,7 +149,8 @@ def fit(
         checkpoint: file to save to after each epoch and to resume from.
         progress: whether to show a bar and say what happens.
         on_epoch: called after each epoch with its number, from 0, the model
-            with its averaged weights, and the history; return True to stop.
+            with its averaged weights, in `eval()`, and the history; return
+            True to stop. Another call goes on from there.
 
     Returns:
         One entry for each epoch, those before a resume included; `stopped`
@@ -176,7 +177,7 @@ def fit(
     with run.stops_between_steps():
         for epoch in run.epochs():
             for x, y, noise in run.batches(epoch):
-                terms = run.forward(x, y, noise)  # (B,) each, nats
+                terms = run.forward(x, y, noise)  # (B,) each
                 loss = run.mean_loss(terms)
                 run.optimizer.zero_grad()
                 loss.backward()

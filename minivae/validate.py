@@ -363,14 +363,15 @@ def rows(
         name: of the argument, for the message.
         value: to look at.
         shape: of one row.
-        dtype: that of the weights that will meet the values.
+        dtype: that of the weights that will meet the values; floats of
+            another size are converted.
 
     Returns:
         The rows in this shape; their values are not looked at.
 
     Raises:
         TypeError: it is no tensor.
-        ValueError: another shape or type.
+        ValueError: another shape, or no floats.
 
     Example:
         >>> rows("x", torch.zeros(3, 784), (1, 28, 28)).shape
@@ -398,13 +399,13 @@ def rows(
             f"batch, got {found}; use [None] on a single row, or build the "
             "model with the shape of your rows"
         )
-    if value.dtype != dtype:
+    if not value.is_floating_point():
         raise ValueError(
             f"{name}: expected {dtype}, as the weights are, got "
             f"{value.dtype}; convert with .to({dtype}), and divide uint8 "
             "pixels by 255"
         )
-    return value
+    return value.to(dtype)
 
 
 def finite(
@@ -444,6 +445,16 @@ def finite(
             f"got {low:g} to {high:g}; divide pixels of 0 to 255 by 255, and "
             'choose likelihood="gaussian" for values of any range'
         )
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether all values are finite, as far as one may look; see `finite`.
+
+    Example:
+        >>> is_finite(torch.tensor([0.0, torch.inf]))
+        False
+    """
+    return not _can_look(value) or bool(value.isfinite().all())
 
 
 def labels(value: Any, n_rows: int, n_classes: int) -> Tensor:

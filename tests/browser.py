@@ -81,6 +81,7 @@ def visit(
         reduced_motion="reduce",
     )
     context.add_init_script(f"({MODE})({json.dumps(mode)})")
+    context.set_default_timeout(120_000)  # a machine may be busy
     page = context.new_page()
     troubles = []
     watch(page, urlsplit(address), troubles)

@@ -810,7 +810,7 @@ class Own(torch.nn.Module):
 
 def test_any_module_that_returns_terms_can_be_scored(small):
     found = evaluate(Own(), small[:50], batch_size=7)
-    assert found.keys() == {"size", "rows"}
+    assert found.keys() == {"loss", "size", "rows"}
     close(found["size"], 2 * small[:50].x().double().sum() / 50)
     assert found["rows"] == 1
     for function in (codes, posteriors, log_likelihood):

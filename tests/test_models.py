@@ -9,6 +9,7 @@ from conftest import close, refused, same, untouched_rng
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minivae import CVAE, VAE, Autoencoder, validate
+from minivae.likelihoods import Likelihood
 from minivae.models import at_rest
 from minivae.networks import MLP
 
@@ -406,7 +407,6 @@ BAD_ROWS = {
     "scalar": torch.tensor(0.5),
     "uint8": X.byte(),
     "int64": X.long(),
-    "float64": X.double(),
     "NaN": X.clone().index_fill_(1, torch.tensor([3]), NAN),
     "infinite": X.clone().index_fill_(1, torch.tensor([3]), -INF),
     "list": X.tolist(),
@@ -436,6 +436,37 @@ def test_bad_codes_are_refused(kind, case):
     for method in (model.decode, model.decode_mean):
         with refused("z:"):
             method(z, label(model))
+
+
+@pytest.mark.parametrize("kind", ["ae", "vae", "cvae"])
+def test_floats_of_another_size_are_converted(kind):
+    model = build(kind)
+    with torch.no_grad():
+        wanted = model.encode_mean(X, label(model))
+        found = model.encode_mean(X.double(), label(model))
+        assert torch.equal(found, wanted)
+        drawn = model.double().decode_mean(wanted, label(model))
+    assert drawn.dtype == torch.float64
+
+
+def test_values_that_give_no_finite_code_are_named():
+    model = build("gaussian")
+    with torch.no_grad(), refused("x:") as caught:
+        model(1e38 * X)
+    assert "standardise" in str(caught.value)
+
+
+def test_a_likelihood_that_does_not_sum_is_named():
+    class Unsummed(Likelihood):
+        def log_prob(self, x, params):
+            return -(x - params).square()
+
+    model = VAE(2, (4,), Unsummed(), shape=(3,))
+    with refused("likelihood:") as caught:
+        model(torch.zeros(5, 3))
+    assert "sum_rows" in str(caught.value)
+    with pytest.raises(NotImplementedError, match="Unsummed: write sample"):
+        model.sample(2)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "gaussian", "ae"])

@@ -407,14 +407,14 @@ def test_a_page_that_is_left_may_drop_a_request(browser, tmp_path):
             # as the icon of a page does, the picture comes after its load
             with page.expect_request("**/slow.png"):
                 page.evaluate("() => { new Image().src = 'slow.png' }")
-            with page.expect_event("requestfailed", timeout=5000) as failed:
+            with page.expect_event("requestfailed", timeout=120_000) as failed:
                 page.goto(f"{there}?again")
             assert failed.value.url == f"{host}/slow.png"
             assert [t for t in troubles if "slow" in t] == []
             # what is missing on the next page is noted as ever
             assert f"404: {host}/gone.png" in troubles
             # and so is what a page drops while it stays
-            with page.expect_event("requestfailed", timeout=5000):
+            with page.expect_event("requestfailed", timeout=120_000):
                 page.evaluate(
                     """() => {
                       const stop = new AbortController()

@@ -38,7 +38,7 @@ def run(words, folder, monkeypatch):
     """Run a program on the built-in digits; what it printed."""
     monkeypatch.setenv("MINIVAE_DIGITS", "builtin")
     result = subprocess.run(
-        words, cwd=folder, capture_output=True, text=True, timeout=300
+        words, cwd=folder, capture_output=True, text=True, timeout=1800
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

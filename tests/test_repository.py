@@ -1,10 +1,9 @@
-"""What surrounds the code: workflows, forms, image, hooks, nox, guides.
+"""What surrounds the code: workflows, forms, image, hooks, make, guides.
 
 None of it can run here as it does on its own machines. So everything that can
 be read is read, and every command that is cheap enough is run.
 """
 
-import ast
 import importlib.util
 import json
 import os
@@ -15,9 +14,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
@@ -25,7 +22,6 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from test_structure import ALL, CHECKS, EDGES
 
 import minivae
 from minivae.__main__ import parser
@@ -226,7 +222,7 @@ def test_what_a_step_gives_to_python_exists(text):
 def test_the_steps_are_found_whose_commands_are_tested():
     """Else the tests above might have nothing to look at."""
     everything = "\n".join(param.values[0] for param in SHELL)
-    assert {"test", "nbval", "book", "refresh", ".venv/.ready"} <= set(
+    assert {"test-all", "book", "refresh", ".venv/.ready"} <= set(
         targets(everything)
     )
     assert "python -m pytest" in everything
@@ -481,14 +477,13 @@ def test_the_image_holds_no_solutions():
     assert back.isdisjoint({"course", "tests"})
     # the build needs these
     assert back >= {"pyproject.toml", "requirements.lock", "minivae"}
+    assert "course/minivae_course" in back
     assert PROJECT["readme"] in back
     assert set(PROJECT["license-files"]) <= back
 
 
 def test_one_version_of_uv_is_used_everywhere():
     (version,) = re.findall(r"^UV_VERSION = (\S+)$", MAKEFILE, re.M)
-    nox = (ROOT / "noxfile.py").read_text()
-    assert re.findall(r'"uv==([\d.]+)"', nox) == [version]
     assert re.findall(r"UV_VERSION=([\d.]+)$", DOCKERFILE, re.M) == [version]
 
 
@@ -515,91 +510,12 @@ def test_every_hook_is_pinned_and_ruff_is_the_locked_one():
     assert ["ruff", "format"] in entries
 
 
-# --- nox --------------------------------------------------------------------
-
-# what only make has, and why
-ONLY_MAKE = {
-    "help": "nox -l",
-    "clean": "removes what make made",
-    "lock": "for maintainers",
-}
-
-
-class Session:
-    """Notes what it is asked to run."""
-
-    def __init__(self, *posargs):
-        self.posargs, self.commands, self.folder = posargs, [], ""
-
-    def run(self, *words):
-        self.commands.append((self.folder, words))
-        if "venv" in words:
-            Path(words[-1]).mkdir(exist_ok=True)
-
-    def log(self, *words):
-        pass
-
-    @contextmanager
-    def chdir(self, folder):
-        self.folder = folder
-        yield
-        self.folder = ""
-
-
-@pytest.fixture
-def copy(tmp_path, monkeypatch):
-    """The files that make and nox read, in a folder of their own."""
-    for name in (
-        "Makefile",
-        "noxfile.py",
-        "pyproject.toml",
-        "requirements.lock",
-        "benchmarks/requirements.txt",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("_build/html/index.html", "UV"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    monkeypatch.setattr(os, "environ", dict(ENVIRON))
-    return tmp_path
-
-
-@pytest.fixture
-def noxfile(copy, monkeypatch):
-    """The noxfile with its sessions, loaded without nox and uv."""
-    sessions = {}
-
-    def session(function=None, *, venv_backend=None, name=None):
-        if function is None:
-            assert venv_backend == "none"
-
-            def decorator(function=None, *, name=None):
-                if function is None:
-                    return lambda f: sessions.setdefault(name, f)
-                return sessions.setdefault(function.__name__, function)
-
-            return decorator
-        return sessions.setdefault(name or function.__name__, function)
-
-    nox, uv = ModuleType("nox"), ModuleType("uv")
-    nox.session, nox.Session = session, Session
-    nox.options = SimpleNamespace()
-    uv.find_uv_bin = lambda: "UV"
-    monkeypatch.setitem(sys.modules, "nox", nox)
-    monkeypatch.setitem(sys.modules, "uv", uv)
-    spec = importlib.util.spec_from_file_location(
-        "noxfile", copy / "noxfile.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.SESSIONS = sessions
-    return module
+# --- make -------------------------------------------------------------------
 
 
 def documented():
     """Each target of the Makefile that `make help` lists -> its line."""
-    return dict(re.findall(r"^([a-z]+):.*## (.*)$", MAKEFILE, re.M))
+    return dict(re.findall(r"^([a-z-]+):.*## (.*)$", MAKEFILE, re.M))
 
 
 def by_make(folder, *words, alone=True):
@@ -623,95 +539,6 @@ def by_make(folder, *words, alone=True):
         if found and not re.match(r"(echo|touch|test|make)\b", line):
             commands.append((place, found))
     return commands
-
-
-def by_nox(noxfile, name, *posargs):
-    """What nox would run, with the names that make uses."""
-    session = Session(*posargs)
-    noxfile.SESSIONS[name](session)
-    root = str(noxfile.ROOT)
-
-    def word(text):
-        text = "PYTHON" if text == sys.executable else text
-        return "." if text == root else text.removeprefix(f"{root}{os.sep}")
-
-    return [(at, tuple(map(word, words))) for at, words in session.commands]
-
-
-def make_ready(folder):
-    for name in (".venv", ".venv-site", ".venv-bench"):
-        (folder / name).mkdir()
-        (folder / name / ".ready").touch()
-
-
-def test_nox_has_the_commands_of_make(noxfile):
-    assert set(noxfile.SESSIONS) == documented().keys() - ONLY_MAKE.keys()
-    for name, function in noxfile.SESSIONS.items():
-        line = function.__doc__.rstrip(".")
-        line = line[0].lower() + line[1:]
-        # only how words are handed over differs
-        theirs = re.sub(r"\[\w+=(--)?", r"[-- \1", documented()[name])
-        assert line == theirs
-
-
-@needs_make
-@pytest.mark.parametrize(
-    "name", [name for name in documented() if name not in ONLY_MAKE]
-)
-def test_a_command_of_nox_is_that_of_make(name, copy, noxfile):
-    make_ready(copy)
-    found = by_nox(noxfile, name)
-    assert found
-    assert found == by_make(copy, name)
-
-
-@needs_make
-@pytest.mark.parametrize(
-    ("name", "given", "posargs"),
-    [
-        ("refresh", "CHAPTER=05_a_map", ["05_a_map"]),
-        ("bench", "ARGS=--quick", ["--quick"]),
-    ],
-)
-def test_both_hand_words_over(name, given, posargs, copy, noxfile):
-    make_ready(copy)
-    found = by_nox(noxfile, name, *posargs)
-    assert found == by_make(copy, name, given)
-    assert found[-1][1][-1] == posargs[0]
-
-
-@needs_make
-@pytest.mark.parametrize("name", ["appendices", "bench"])
-def test_both_set_up_the_same_environment(name, copy, noxfile):
-    theirs = by_make(copy, name)
-    assert by_nox(noxfile, name) == theirs
-    assert len(theirs) >= 4
-    # the second time there is nothing to set up
-    assert len(by_nox(noxfile, name)) == 1
-    lock = copy / "requirements.lock"
-    os.utime(lock, (lock.stat().st_atime, lock.stat().st_mtime + 3600))
-    assert by_nox(noxfile, name) == theirs
-
-
-def test_the_pages_are_set_up_from_the_lock(copy, noxfile):
-    _, (_, install), _ = by_nox(noxfile, "book")
-    assert install == (
-        *("UV", "pip", "install", "--quiet", "--python", ".venv-site"),
-        *EXTRAS["site"],
-        *("-c", "requirements.lock"),
-    )
-
-
-def test_nox_sets_the_variables_that_make_exports(copy, monkeypatch):
-    source = ast.parse((ROOT / "noxfile.py").read_text())
-    named = {
-        node.value
-        for node in ast.walk(source)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    exported = re.findall(r"^export (\w+)", MAKEFILE, re.M)
-    assert len(exported) >= 4
-    assert set(exported) <= named
 
 
 PRINTS = """
@@ -768,11 +595,9 @@ def test_make_understands_its_commands_in_a_path_with_a_space(name, tmp_path):
 
 
 def test_the_builder_of_pages_stays_out_of_other_folders():
-    """It would read each package that nox installs beside the book."""
+    """It would read each package that is installed beside the book."""
     hidden = read(ROOT / "_config.yml")["exclude_patterns"]
-    assert {".nox", ".venv", ".venv-site", ".venv-bench", ".tools"} <= set(
-        hidden
-    )
+    assert {".venv", ".venv-site", ".venv-bench", ".tools"} <= set(hidden)
 
 
 # --- guides -----------------------------------------------------------------
@@ -831,8 +656,6 @@ def test_a_guide_names_only_commands_that_exist(path):
     for line in lines:
         for target in re.findall(r"^make ([a-z.][\w./-]*)", line):
             assert target in known, line
-        for session in re.findall(r"nox -s (\w+)", line):
-            assert session in known - ONLY_MAKE.keys(), line
         for file in re.findall(r"\b((?:tests|book|course)/\S+\.py)\b", line):
             assert NEW in file or (ROOT / file).is_file(), line
 
@@ -841,22 +664,3 @@ def test_the_guide_names_every_command():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     for name in documented():
         assert f"`make {name}`" in text, name
-
-
-def test_the_map_of_the_code_is_the_table_of_edges():
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    text = text.split("| Module |")[1].split("\n\n")[0]
-    rows = re.findall(r"^\| `(\w+)(?:\.py|/)` \| .+ \|(.*) \|$", text, re.M)
-    found = {
-        name: ALL if "any" in imports else set(re.findall(r"`(\w+)`", imports))
-        for name, imports in rows
-    }
-    wanted = {
-        name: edges if edges is ALL else edges - CHECKS
-        for name, edges in EDGES.items()
-        if name != "__init__"
-    }
-    assert found == wanted
-    for name in found:
-        module = ROOT / "minivae" / name
-        assert module.with_suffix(".py").is_file() or module.is_dir()

@@ -59,7 +59,15 @@ def averaged(model: nn.Module) -> torch.optim.swa_utils.AveragedModel:
             averages, weights, 9 / (int(found.n_averaged) + 9)
         )
 
-    found = AveragedModel(model, multi_avg_fn=decay)
+    try:
+        found = AveragedModel(model, multi_avg_fn=decay)
+    except RuntimeError as error:
+        raise ValueError(
+            "model: expected one that can be copied, got a "
+            f"{type(model).__name__} that keeps a tensor with a gradient; use "
+            ".detach() on what you keep"
+        ) from error
+    found.module.eval()  # it is looked at, never trained
     return found
 
 
@@ -83,10 +91,20 @@ def describe(model: nn.Module) -> dict[str, Any]:
     if kind.__module__.partition(".")[0] == "minivae":
         name = kind.__name__
     options = {
-        key: value if is_plain(value) else {"own": type(value).__qualname__}
+        key: value if is_plain(value) else _described(value)
         for key, value in getattr(model, "options", {}).items()
     }
     return {"class": name, "options": options}
+
+
+def _described(part: Any) -> dict[str, Any]:
+    """A part of your own: its class, and the numbers and texts in it."""
+    held = {
+        key: value
+        for key, value in sorted(getattr(part, "__dict__", {}).items())
+        if is_plain(value) and key[0] != "_" and key != "training"
+    }
+    return {"own": type(part).__qualname__} | held
 
 
 def is_plain(value: object) -> bool:
@@ -207,6 +225,8 @@ class Run:
         device, precision = self.data.device, self.config.precision
         with ExitStack() as stack:
             stack.callback(self._go_home)
+            gpus = [device] if device.type == "cuda" else []
+            stack.enter_context(torch.random.fork_rng(gpus))
             self.bar = stack.enter_context(
                 tqdm(
                     total=self.total,
@@ -232,7 +252,10 @@ class Run:
         device, seed = self.data.device, self.config.seed
         for x, y in self.rows_of(epoch, self.step - epoch * self.n_batches):
             key = (seed, self.step, *self.processes.key)
-            yield x, y, seeded(device, "noise", *key)
+            noise = seeded(device, "noise", *key)
+            # of dropout, and whatever else draws without a source
+            torch.manual_seed(noise.initial_seed())
+            yield x, y, noise
             if self.stopped:
                 return
 
@@ -268,6 +291,11 @@ class Run:
             missing = 1 - (self.step + 1) / warmup
             beta = getattr(self.model, "beta", 1.0)
             loss = loss - missing * beta * terms["kl"]
+        if not loss.requires_grad:
+            raise ValueError(
+                "model: expected a loss with a gradient, got one without; do "
+                "not detach it, and compute it from the weights"
+            )
         mean = self.processes.mean(loss, self._n_rows())
         self._refuse_nan(mean)
         return mean
@@ -442,7 +470,8 @@ class Run:
     def _averaged_state(self) -> dict[str, Tensor]:
         """The averaged weights, and the present buffers."""
         state = self.model.state_dict()
-        names = dict(self.model.named_parameters())
+        # a weight that two layers share has two names
+        names = dict(self.model.named_parameters(remove_duplicate=False))
         average = self.average.module.state_dict()
         return {k: average[k] if k in names else v for k, v in state.items()}
 
@@ -636,6 +665,11 @@ def check_model(model: Any) -> None:
         raise TypeError(
             "model: expected an Autoencoder, VAE or CVAE, or a module whose "
             f"forward returns terms, got {type(model).__name__}; build one"
+        )
+    if next(model.parameters(), None) is None:
+        raise TypeError(
+            f"model: expected a module with weights, got a "
+            f"{type(model).__name__} without; build one"
         )
     try:
         inspect.signature(model.forward).bind(None, None, None)

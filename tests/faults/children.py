@@ -24,7 +24,7 @@ HIDDEN = (8,) * 6  # many small weights, and so many moments to interrupt
 # child would do so, for seconds, and nobody in particular may not read it
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])
 NOBODY = 65534  # the user that may write nowhere
-AGES = 120  # seconds; whatever takes longer hangs
+AGES = 600  # seconds; whatever takes longer hangs
 # the lock of the progress bar is a name in the system that a kill would leave
 tqdm.set_lock(threading.RLock())
 

@@ -35,7 +35,7 @@ import numpy as np
 from minivae import Images, data
 
 NOBODY, NO_ONE = 65534, 54321  # a user without rights, one without an entry
-PATIENCE = 100  # seconds until a visit is given up as stuck
+PATIENCE = 900  # seconds until a visit is given up as stuck
 
 
 def _idx(array: np.ndarray) -> bytes:

@@ -127,8 +127,6 @@ def not_rows(good: torch.Tensor) -> dict[str, object]:
         "too wide": torch.cat([good, good], 1),
         "uint8": (255 * good).to(torch.uint8),
         "int64": good.round().long(),
-        "float64": good.double(),
-        "float16": good.half(),
         "bool": good > 0.5,
         "complex": good.to(torch.complex64),
         "NaN": torch.full_like(good, NAN),
@@ -631,15 +629,15 @@ def of_data() -> Iterator[Case]:
     }.items():
         call = partial(Table, X, told)
         yield f"Table: conditions {about}", call, "conditions:"
-    for about in ("an array", "float64", "float16"):
-        told = not_rows(X)[about]
+    floats = {"float64": X.double(), "float16": X.half()}
+    for about, told in ({"an array": X.numpy()} | floats).items():
         yield (
             f"Table: conditions {about}",
             partial(Table, X, told),
             lambda found: found.y.dtype == torch.float32,
         )
-    anything = ("an array", "float64", "float16", "too narrow", "too wide")
-    for about, values in not_rows(X).items():
+    anything = ("an array", *floats, "too narrow", "too wide")
+    for about, values in (not_rows(X) | floats).items():
         call = partial(Table, values)
         if about in anything:  # a table has any width
             yield (
@@ -896,7 +894,7 @@ def of_the_rest() -> Iterator[Case]:
         call = partial(scores.log_evidence, vae, x, n=3)
         yield f"log_evidence: {about}", call, "x:"
     for about, z in not_rows(Z).items():
-        if about not in ("too narrow", "too wide", "float64"):
+        if about not in ("too narrow", "too wide"):
             yield f"fit_codes: {about}", partial(latent.fit_codes, z), "z:"
     yield "fit_codes: one code", partial(latent.fit_codes, Z[:1]), "z:"
     for value in (None, VAE, "vae.pt", nn.Linear(2, 2), Classifier()):
