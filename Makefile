@@ -82,8 +82,8 @@ nbval: $(VENV)/.ready ## run the chapters and compare them with what is stored
 faults: $(VENV)/.ready ## make every fault happen and count what is lost
 	cd tests && ../$(VENV)/bin/python -m faults
 
-mutants: $(VENV)/.ready ## break the package in many ways: do the tests notice?
-	cd tests && ../$(VENV)/bin/python mutants.py
+mutants: $(VENV)/.ready ## break what changed: do tests notice? [ARGS=objective]
+	$(VENV)/bin/python tests/mutants.py $(ARGS)
 
 bench: $(BENCH)/.ready ## compare speed with other packages [ARGS=--quick]
 	$(BENCH)/bin/python -m benchmarks $(ARGS)

@@ -1,350 +1,297 @@
-"""Small wrong changes to the package, and which test refuses each.
+"""Wrong versions of the package: does a test refuse each of them?
 
-    python tests/mutants.py --list
-    python tests/mutants.py --only objective 17 data
-    python tests/mutants.py
+    python tests/mutants.py                        what differs from main
+    python tests/mutants.py objective engine.run   these modules
+    python tests/mutants.py models.VAE --sample 20 --seed 1
+    python tests/mutants.py "objective.binarize: 2 to 3 (3)"
 
-Each change in `mutants.txt` is applied to a copy of the package, and the
-tests run against the copy, those of the changed module first, until one of
-them refuses it. What refuses is a failed assertion, or an error that the
-package itself raises on purpose. A change that merely cannot be imported, or
-ends in an error of Python or torch, has not been refused.
+A mutant differs from its module in one place of the syntax tree and, byte for
+byte, nowhere else. Its name stays when lines move or other functions change:
+module, function, change, and which of its kind in the function.
 
-The exit status is 0 if every change is refused, or is named in the list with
-a proof that it changes nothing.
+The tests of a module run on each mutant in a copy of the package. PyTorch
+takes seconds to import, so it is imported once, and each mutant is tried in a
+fork of this process, which itself never imports the package. A mutant that
+survives is a hole in the tests, or equivalent: it does what the module does.
+Those that are proved to be so stand with the proof in `equivalent.txt`, and
+are not tried. The exit status is 1 if any other survives.
 """
 
 import argparse
+import ast
 import importlib
-import json
+import multiprocessing
 import os
-import select
+import random
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# what a child need not load again; minivae it loads from the copy
-SHARED = (
-    "torch._dynamo",
-    "torch.distributed",
-    "torchvision.datasets",
-    "matplotlib.pyplot",
-    "sklearn.datasets",
-    "sklearn.linear_model",
-    "sklearn.mixture",
-    "sklearn.neighbors",
-    "tqdm.auto",
-)
-# tests of another name than the module; they come first
+# modules whose tests are in files of other names; else the name says it
 TESTS = {
-    "data": ["data", "engine", "downloads"],
     "__main__": ["cli"],
-    "explorer/packing": ["explorer"],
-    "engine/checkpoint": ["checkpoint"],
-    "engine/device": ["engine", "train"],
-    "engine/processes": ["engine", "train"],
-    "engine/run": ["train", "engine"],
-    "engine/signals": ["train", "engine"],
-    "networks": ["networks", "models"],
-    "store": ["train", "checkpoint"],
-    "train": ["train", "engine"],
-    "validate": ["models", "data", "inputs"],
+    "engine": ["engine", "train"],
+    "engine.checkpoint": ["checkpoint", "engine"],
+    "store": ["checkpoint", "train"],
+    "validate": ["inputs", "models", "data"],
 }
-LEFT_OUT = ("pages", "site", "lab", "browser", "checks", "course", "grading")
-LEFT_OUT += ("readme", "reference", "repository", "print")
-LAST = ("faults", "downloads", "inputs")  # minutes, where others need seconds
-PATIENCE = 180  # seconds for a single test
-# these show that a change is broken, not that it is wrong
-BROKEN = (NameError, AttributeError, ImportError, SyntaxError)
-REFUSED = ("assertion", "own error")
-OPTIONS = ("-q", "--no-header", "-p", "no:cacheprovider")
+# libraries that a fork need not import again
+SHARED = (
+    *("torch._dynamo", "torch.distributed", "torchvision.datasets"),
+    *("sklearn.datasets", "sklearn.linear_model", "sklearn.mixture"),
+    *("sklearn.neighbors", "matplotlib.pyplot", "tqdm.auto"),
+)
+SWAPS = {"**": "*", "//": "/", "%": "//", "|=": "=", "&=": "="}
+PAIRS = (
+    "<:<=, >:>=, ==:!=, is:is not, in:not in, and:or, +:-, *:/, +=:-=, "
+    "*=:/=, |:&, min:max, floor:ceil, any:all, argmin:argmax, "
+    "clamp_min:clamp_max, zeros_like:ones_like"
+)
+for a, b in (pair.split(":") for pair in PAIRS.split(", ")):
+    SWAPS |= {a: b, b: a}
+# which argument of these only says in a message what to try
+EXAMPLES = {"validate.whole": 3, "validate.sizes": 2, "validate.number": 2}
 
 
 class Mutant(NamedTuple):
-    """One wrong change: `old`, which occurs once, becomes `new`."""
+    """A change of the bytes from start to end."""
 
-    number: int
-    module: str
-    old: str
+    name: str
+    start: int
+    end: int
     new: str
-    wrong: str  # what is wrong with it
-    proof: str = ""  # or why nothing is
 
-    @property
-    def file(self) -> str:
-        return f"minivae/{self.module}.py"
+    def apply(self, source: bytes) -> bytes:
+        return source[: self.start] + self.new.encode() + source[self.end :]
 
 
-class Verdict(NamedTuple):
-    """How the tests took a change: `kind`, by which test, and why."""
+class Tree:
+    """The syntax tree of a module, whose nodes have a span in its bytes."""
 
-    kind: str
-    test: str = ""
-    reason: str = ""
+    def __init__(self, source: bytes) -> None:
+        lines = source.splitlines(keepends=True)
+        self.source, self.lines = source, [0, *accumulate(map(len, lines))]
 
+    def span(self, node: ast.AST) -> tuple[int, int]:
+        start = self.lines[node.lineno - 1] + node.col_offset
+        return start, self.lines[node.end_lineno - 1] + node.end_col_offset
 
-def everything() -> list[Mutant]:
-    """The list, numbered from 1."""
-    found, module = [], ""
-    _, *blocks = (ROOT / "tests/mutants.txt").read_text().split("\n\n")
-    for block in blocks:
-        if block.startswith("#"):
-            module = block.removeprefix("# ")
-            continue
-        lines = {"-": [], "+": [], "=": []}
-        wrong, *rest = block.strip("\n").split("\n")
-        for line in rest:
-            lines[line[0]].append(line[2:])
-        texts = ("\n".join(lines[mark]) for mark in "-+")
-        proof = " ".join(lines["="])
-        found.append(Mutant(len(found) + 1, module, *texts, wrong, proof))
-    return found
+    def walk(self, node: ast.AST, scope: str) -> Iterator[Mutant]:
+        """The mutants of a node and of those in it; none of a message."""
+        if isinstance(node, ast.JoinedStr | ast.Raise):
+            return
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            scope += f".{node.name}"
+        for span, new, what in self.changes(node):
+            yield Mutant(f"{scope}: {what}", *span, new)
+        left_out = [getattr(node, "annotation", None)]
+        left_out += [getattr(node, "returns", None)]
+        left_out += getattr(node, "decorator_list", [])
+        if isinstance(node, ast.Call):
+            at = EXAMPLES.get(ast.unparse(node.func), len(node.args))
+            left_out += node.args[at : at + 1]
+        for child in ast.iter_child_nodes(node):
+            if child not in left_out:
+                yield from self.walk(child, scope)
 
+    def changes(self, node: ast.AST) -> Iterator[tuple]:
+        """Span, new text and a name for each change of one node."""
+        operands, tests = [], []
+        match node:
+            case ast.Constant(value=int(value) | float(value)):
+                new = not value if isinstance(value, bool) else value + 1
+                yield self.span(node), f"{new}", f"{value} to {new}"
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                end = self.span(node)[1]
+                if new := SWAPS.get(name):
+                    yield (end - len(name), end), new, f"{name} to {new}"
+            case ast.Return(value=ast.AST() as value):
+                yield self.span(value), "None", "return None"
+            case ast.Expr(value=ast.Call(func=func)):
+                yield self.span(node), "pass", f"drop {ast.unparse(func)}()"
+            case ast.keyword(arg=name):
+                yield self.argument(node), "", f"drop {name or '**'}="
+            case ast.UnaryOp(operand=operand):
+                span, sign = self.sign(self.span(node)[0], operand)
+                yield span, "", f"drop {sign}"
+            case ast.FunctionDef(decorator_list=decorators):
+                for each in decorators:
+                    start, end = self.span(each)
+                    yield (start - 1, end), "", f"drop @{ast.unparse(each)}"
+            case ast.If(test=test) | ast.IfExp(test=test):
+                tests = [test]
+            case ast.comprehension(ifs=tests):
+                pass
+            case ast.AugAssign(target=target, value=value):
+                yield self.span(node), "pass", f"drop {ast.unparse(target)} ="
+                operands = [target, value]
+            case ast.BinOp(left=left, right=right):
+                operands = [left, right]
+            case ast.BoolOp(values=operands):
+                pass
+            case ast.Compare(left=left, comparators=others):
+                operands = [left, *others]
+        for test in tests:
+            yield self.span(test), "True", "if True"
+            yield self.span(test), "False", "if False"
+        for left, right in pairwise(operands):
+            span, sign = self.sign(self.span(left)[1], right)
+            if new := SWAPS.get(sign):
+                yield span, new, f"{sign} to {new}"
 
-def fault(mutant: Mutant, source: str) -> str:
-    """Why an entry cannot be tried; empty if it can."""
-    if (n := source.count(mutant.old)) != 1:
-        return f"stale: the old text occurs {n} times"
-    try:
-        compile(source.replace(mutant.old, mutant.new), mutant.file, "exec")
-    except SyntaxError as error:
-        return f"no Python: {error}"
-    return ""
+    def sign(self, start: int, operand: ast.AST) -> tuple:
+        """Span and text of the operator before an operand."""
+        gap = self.source[start : self.span(operand)[0]]
+        gap = re.sub(rb"#.*|[()]", lambda found: b" " * len(found[0]), gap)
+        start += len(gap) - len(gap.lstrip())
+        return (start, start + len(gap.strip())), gap.strip().decode()
 
-
-def copy(tree: Path, template: Path = ROOT) -> Path:
-    """The package and its tests; what else they read is linked."""
-    tree.mkdir()
-    for item in ROOT.iterdir():
-        if item.name in ("minivae", "tests"):
-            shutil.copytree(template / item.name, tree / item.name)
-        elif item.name not in (".git", "_build"):
-            (tree / item.name).symlink_to(item)
-    return tree
-
-
-def stages(module: str, names: list[str]) -> list[list[str]]:
-    """Test files: those of the module, then the others, slow ones last."""
-    names = [n for n in names if not any(w in n for w in LEFT_OUT)]
-    first = [n for n in TESTS.get(module, [module]) if n in names]
-    rest = sorted(set(names) - set(first), key=lambda n: (n in LAST, n))
-    return [[f"tests/test_{n}.py" for n in part] for part in (first, rest)]
-
-
-class Reader:
-    """A plugin that stops pytest at the first refusal and reports it."""
-
-    def __init__(self, tree: Path, pipe: int, stop: bool) -> None:
-        self.package, self.pipe, self.stop = tree / "minivae", pipe, stop
-        self.verdict, self.failed = Verdict("survived"), []
-
-    def pytest_collectreport(self, report) -> None:
-        if report.failed:
-            self.verdict = Verdict("broken", report.nodeid, "not imported")
-
-    def pytest_runtest_makereport(self, item, call) -> None:
-        if call.excinfo and not call.excinfo.errisinstance(
-            (pytest.skip.Exception, pytest.xfail.Exception)
-        ):
-            kind = self.kind(call.excinfo)
-            reason = " ".join(call.excinfo.exconly().split())[:150]
-            self.verdict = Verdict(kind, item.nodeid, reason)
-            self.failed.append(item.nodeid)
-            if kind != "broken" and self.stop:
-                item.session.shouldstop = "refused"
-
-    def pytest_runtest_logfinish(self, nodeid) -> None:
-        os.write(self.pipe, b"\n")  # it is still alive
-
-    def kind(self, found) -> str:
-        error, seen = found.value, set()
-        while error is not None and id(error) not in seen:
-            if isinstance(error, BROKEN):
-                return "broken"
-            seen.add(id(error))
-            error = error.__cause__ or error.__context__
-        if found.errisinstance((AssertionError, pytest.fail.Exception)):
-            return "assertion"
-        last = found.traceback[-1]
-        ours = Path(last.path).is_relative_to(self.package)
-        raised = str(last.statement).lstrip().startswith("raise")
-        return "own error" if ours and raised else "broken"
+    def argument(self, keyword: ast.keyword) -> tuple[int, int]:
+        """The span of an argument, with the comma behind or before it."""
+        start, end = self.span(keyword)
+        if after := re.match(rb"\s*,", self.source[end:]):
+            return start, end + after.end()
+        return re.search(rb",?\s*\Z", self.source[:start]).start(), end
 
 
-def escaped(number: int, frame: object) -> None:
-    """Refuse a package that lets a signal through."""
-    raise AssertionError(f"signal {number} was not held")
+def mutants(module: str, source: bytes) -> Iterator[Mutant]:
+    """Those of a module, in the order of its text."""
+    found = Tree(source).walk(ast.parse(source), module)
+    seen = Counter()
+    for mutant in sorted(found, key=lambda m: m.start):
+        seen[mutant.name] += 1
+        yield mutant._replace(name=f"{mutant.name} ({seen[mutant.name]})")
 
 
-def child(tree: Path, words: list[str], stop: bool, pipe: int) -> None:
-    """Run pytest in a copy and write the verdict as a line of JSON."""
-    os.setsid()  # so that what it starts can be stopped with it
-    os.chdir(tree)
-    os.environ["PYTHONPATH"] = str(tree)
-    sys.path[0] = str(tree)  # was the folder of this file
-    log = os.open("log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    # a signal that the package should have held must not end the tests
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, escaped)
-    reader = Reader(tree, pipe, stop)
-    try:
-        package = importlib.import_module("minivae")
-        assert Path(package.__file__).is_relative_to(tree), package.__file__
-        pytest.main([*OPTIONS, f"--basetemp={tree}/tmp", *words], [reader])
-    except Exception as error:
-        reader.verdict = Verdict("broken", "", repr(error)[:150])
-    os.write(pipe, json.dumps([reader.verdict, reader.failed]).encode())
+def sources() -> dict[str, Path]:
+    """The modules by their names, such as "engine.run"."""
+    paths = (ROOT / "minivae").rglob("*.py")
+    names = (p.relative_to(ROOT / "minivae").with_suffix("") for p in paths)
+    return {".".join(n.parts): ROOT / f"minivae/{n}.py" for n in names}
 
 
-def tried(
-    tree: Path, words: list[str], stop: bool = True
-) -> tuple[Verdict, list[str]]:
-    """The verdict of a forked child, which need not load torch again.
+def changed() -> list[str]:
+    """The modules that differ from the branch main."""
+    paths = []
+    for command in ("diff --name-only --merge-base main --", "ls-files -o"):
+        words = ["git", "-C", ROOT, *command.split(), "minivae"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        paths += [ROOT / line for line in done.stdout.splitlines()]
+    return [name for name, path in sources().items() if path in paths]
 
-    Without `stop`, also all tests that fail.
-    """
-    read, write = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if not pid:
-        try:
-            child(tree, words, stop, write)
-        finally:
-            os._exit(0)
-    os.close(write)
-    last = b""
-    try:
-        while select.select([read], [], [], PATIENCE)[0]:
-            if not (part := os.read(read, 1 << 16)):
-                break
-            last = (last + part).lstrip(b"\n")
-        else:
-            return Verdict("hung", "", f"no test ended for {PATIENCE} s"), []
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(read)
-    if not last:
-        return Verdict("broken", "", "the process died"), []
-    verdict, failed = json.loads(last)
-    return Verdict(*verdict), failed
+
+def equivalent() -> list[str]:
+    """The names in `equivalent.txt`; after each stands its proof."""
+    lines = (ROOT / "tests/equivalent.txt").read_text().splitlines()
+    return [line for line in lines if line and line[0] not in "# "]
 
 
 class Trial:
-    """Copies of the package in a folder, each with one change."""
+    """A copy of the package, whose tests run in forks."""
 
-    def __init__(self, folder: Path, own: bool) -> None:
-        self.folder, self.template = folder, copy(folder / "template")
-        self.own = own
-        tests = (self.template / "tests").glob("test_*.py")
-        self.names = [f.stem.removeprefix("test_") for f in tests]
-        self.known: set[str] = set()  # files that were tried unchanged
-        self.unsound: list[str] = []  # tests that fail then
+    def __init__(self, tree: Path) -> None:
+        self.tree, self.limits = tree, {}
+        tree.mkdir()
+        for item in ROOT.iterdir():
+            if item.name in ("minivae", "tests"):
+                shutil.copytree(item, tree / item.name)
+            elif item.name not in (".git", "_build"):
+                (tree / item.name).symlink_to(item)
 
-    def control(self, files: list[str]) -> list[str]:
-        """The options that leave out what refuses the package as it is."""
-        new = [f for f in files if f not in self.known]
-        if new:
-            verdict, failed = tried(self.template, new, stop=False)
-            if verdict.kind != "survived" and not failed:
-                raise SystemExit(f"the tests do not run: {verdict}")
-            for test in failed:
-                print(f"fails without any change: {test}")
-            self.unsound += failed
-            self.known |= set(new)
-            # a copy would take it for that of the changed module
-            shutil.rmtree(self.template / "minivae/__pycache__", True)
-        return [f"--deselect={test}" for test in self.unsound]
+    def run(self, files: list[str]) -> None:
+        os.setsid()  # so that what the tests start can be ended with them
+        os.chdir(self.tree)
+        sys.path[0] = os.environ["PYTHONPATH"] = str(self.tree)
+        log = os.open("log.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        # what has refused a mutant comes first
+        options = ["-x", "--ff", "--assert=plain", "--basetemp=tmp"]
+        os._exit(pytest.main([*options, *files]))
 
-    def __call__(self, mutant: Mutant) -> Verdict:
-        """Apply one change and run the tests, its own first."""
-        tree = copy(self.folder / str(mutant.number), self.template)
-        file = tree / mutant.file
-        source = file.read_text() if file.exists() else ""
-        if reason := fault(mutant, source):
-            return Verdict("stale", "", reason)
-        file.write_text(source.replace(mutant.old, mutant.new))
-        found = Verdict("survived")
-        for files in filter(None, stages(mutant.module, self.names)):
-            options = self.control(files)
-            verdict, _ = tried(tree, [*options, *files])
-            if verdict.kind != "survived":
-                found = verdict
-            # what is proved to change nothing is not looked for everywhere
-            enough = self.own or bool(mutant.proof)
-            if enough or verdict.kind in (*REFUSED, "hung"):
-                break
-        shutil.rmtree(tree)
-        if found.kind == "survived" and mutant.proof:
-            return Verdict("equivalent", "", mutant.proof)
-        return found
+    def passes(self, files: list[str], limit: float | None = None) -> bool:
+        """Whether the tests pass; it is no if they take too long."""
+        fork = multiprocessing.get_context("fork")
+        process = fork.Process(target=self.run, args=[files])
+        process.start()
+        process.join(limit)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        return process.exitcode == 0
+
+    def survives(self, module: str, mutant: Mutant) -> bool:
+        first = module.split(".")[0]
+        names = TESTS.get(module) or TESTS.get(first) or [first]
+        files = [f"tests/test_{name}.py" for name in names]
+        if module not in self.limits:
+            start = time.monotonic()
+            if not self.passes(files):
+                raise SystemExit((self.tree / "log.txt").read_text())
+            self.limits[module] = 60 + 5 * (time.monotonic() - start)
+        path = self.tree / sources()[module].relative_to(ROOT)
+        source = path.read_bytes()
+        path.write_bytes(mutant.apply(source))
+        survives = self.passes(files, self.limits[module])
+        path.write_bytes(source)
+        return survives
 
 
 def main() -> int:
-    """Try the changes and count."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument(
-        "--only", nargs="+", default=[], help="modules or numbers"
-    )
-    options.add_argument(
-        "--list", action="store_true", help="show them, try none"
-    )
-    options.add_argument(
-        "--own", action="store_true", help="run only the tests of the module"
-    )
-    args = options.parse_args()
-    mutants = [
-        m
-        for m in everything()
-        if not args.only or {m.module, str(m.number)} & set(args.only)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="modules or what is in them")
+    parser.add_argument("--sample", type=int, help="try so many, at random")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    names = args.names or changed()
+    if not names:
+        names, args.sample = [*sources()], args.sample or 40
+    wanted = re.compile(rf"({'|'.join(map(re.escape, names))})([.:]|$)")
+    tried = [
+        (module, path.read_bytes(), mutant)
+        for module, path in sources().items()
+        for mutant in mutants(module, path.read_bytes())
+        if wanted.match(mutant.name) and mutant.name not in equivalent()
     ]
-    if args.list:
-        for m in mutants:
-            note = f" (equivalent: {m.proof})" if m.proof else ""
-            print(f"{m.number:>3} {m.module}: {m.wrong}{note}")
-        return 0
-    # before torch, matplotlib and pytest look at them
-    os.environ |= {
-        "OMP_NUM_THREADS": "1",
-        "MPLBACKEND": "agg",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }
+    if args.names and not tried:
+        parser.error("no mutants of that name")
+    if args.sample and args.sample < len(tried):
+        tried = random.Random(args.seed).sample(tried, args.sample)
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    # two mutants of the same size and second would be one to its cache
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    sys.dont_write_bytecode = True
     for name in SHARED:
         importlib.import_module(name)
-    start = time.monotonic()
-    counts = Counter()
+    survived = 0
     # resolved: macOS links /tmp to another place
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(Path(folder).resolve(), args.own)
-        for done, mutant in enumerate(mutants, 1):
-            began = time.monotonic()
-            verdict = trial(mutant)
-            counts[verdict.kind] += 1
-            test = verdict.test.removeprefix("tests/") or verdict.reason
-            print(
-                f"{done:>3}/{len(mutants)} {time.monotonic() - began:4.0f} s  "
-                f"{verdict.kind:<10} {mutant.number:>3} {mutant.module}: "
-                f"{mutant.wrong}\n{'':>26}{test}",
-                flush=True,
-            )
-    print(
-        f"{len(mutants)} changes in {(time.monotonic() - start) / 60:.0f} "
-        "minutes: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    )
-    good = mutants and counts.keys() <= {*REFUSED, "equivalent"}
-    return 0 if good and not trial.unsound else 1
+        trial = Trial(Path(folder).resolve() / "copy")
+        for n, (module, source, mutant) in enumerate(tried, 1):
+            survives = trial.survives(module, mutant)
+            survived += survives
+            word = "SURVIVED" if survives else "refused"
+            print(f"{n}/{len(tried)} {word} {mutant.name}", flush=True)
+            if survives:
+                row = source[: mutant.start].count(b"\n")
+                for sign, text in zip("-+", (source, mutant.apply(source))):
+                    print(f"    {sign} {text.decode().splitlines()[row]}")
+    print(f"{len(tried) - survived} of {len(tried)} mutants are refused")
+    return 1 if survived else 0
 
 
 if __name__ == "__main__":

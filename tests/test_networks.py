@@ -60,6 +60,20 @@ def test_every_pair_has_a_name():
         usual = inspect.signature(make).parameters["hidden"].default
         assert usual == hidden
         assert Autoencoder(2, network=name).options["hidden"] == hidden
+    for make in (ConvEncoder, ConvDecoder):
+        usual = inspect.signature(make).parameters["hidden"].default
+        assert usual == NETWORKS["conv"][1]
+
+
+def test_a_layer_before_a_relu_keeps_the_size_and_the_last_starts_smaller():
+    first, _, second, _, last = MLP(600, 500, 400, 300)
+    for layer, bound in (
+        (first, (6 / 600) ** 0.5),
+        (second, (6 / 500) ** 0.5),
+        (last, (1 / 400) ** 0.5),
+    ):
+        assert 0.99 * bound < layer.weight.abs().max() <= bound
+        assert not layer.bias.any()
 
 
 @every
@@ -100,6 +114,8 @@ def test_a_network_sees_neighbours_where_it_is_convolutional():
     encoder, decoder = conv(GREY, 4, 2, 1, 0, (4, 6, 16))
     assert isinstance(encoder, ConvEncoder)
     assert isinstance(decoder, ConvDecoder)
+    assert [part.kernel_size for part in encoder.picture[:3:2]] == [(3, 3)] * 2
+    assert [part.kernel_size for part in decoder.picture[2::2]] == [(4, 4)] * 2
     # moved by four pixels, the features are moved by one
     x = torch.zeros(2, *GREY)
     x[0, 0, 8:14, 9:15] = draw(6, 6)

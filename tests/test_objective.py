@@ -1,6 +1,7 @@
 """Likelihoods, KL and bounds agree with torch.distributions."""
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -43,9 +44,15 @@ def test_bernoulli_is_finite_for_large_logits(size):
 
 @pytest.mark.parametrize("log_sigma", [-2.0, 0.0, LOGVAR[0]])
 def test_gaussian_is_that_of_torch(log_sigma):
-    x, sigma = normal(4, 5, 3), torch.as_tensor(log_sigma).exp()
+    x, sigma = normal(4, 5, 3), torch.as_tensor(log_sigma, dtype=MU.dtype)
     ours = objective.gaussian_log_likelihood(x, MU, log_sigma)
-    close(ours, Normal(MU, sigma).log_prob(x).sum(-1))
+    close(ours, Normal(MU, sigma.exp()).log_prob(x).sum(-1), 1e-12)
+
+
+def test_sigma_goes_where_the_values_are():
+    x = torch.zeros(5, 3, device="meta")
+    nats = objective.gaussian_log_likelihood(x, x, torch.zeros(3))
+    assert nats.device.type == "meta"
 
 
 def test_density_of_a_code_is_that_of_torch():
@@ -216,6 +223,9 @@ def test_popular_recipes_have_these_betas():
     close(found["sigma"], 0.5**0.5)  # sum of squares: a variance of a half
     found = objective.effective_beta("squared", "mean")
     close(found["sigma"], 392**0.5)  # nothing but noise
+    close(objective.effective_beta(latents="mean")["beta"], 1 / 20)
+    found = objective.effective_beta("squared", "mean", "mean", 0.5, 1, 1)
+    close(found["sigma"], 0.5)  # of one value and one latent dimension
 
 
 @pytest.mark.parametrize(
@@ -287,12 +297,16 @@ def test_noise_is_like_the_tensor_that_it_is_for(dtype):
 
 def test_noise_is_drawn_where_the_generator_is_and_used_where_it_is_needed():
     like = torch.zeros(2, 3, device="meta")
-    for draw in (objective.normal_like, objective.uniform_like):
-        assert draw(like, torch.Generator()).device.type == "meta"
-        assert draw(like).device.type == "meta"
+    for draw, name in (
+        (objective.normal_like, "randn"),
+        (objective.uniform_like, "rand"),
+        (objective.binarize, "empty"),
+    ):
+        for source, device in ((torch.Generator(), "cpu"), (None, "meta")):
+            with patch.object(torch, name, wraps=getattr(torch, name)) as made:
+                assert draw(like, source).device.type == "meta"
+            assert made.call_args_list[0].kwargs["device"].type == device
     assert objective.normal_like(like, torch.ones(2, 3)).device.type == "meta"
-    x = objective.binarize(torch.ones(5, device="meta"), torch.Generator())
-    assert x.device.type == "meta"
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (4, 3, 5), (0, 5)])
@@ -319,6 +333,19 @@ def test_a_binary_value_has_its_probability(p):
         found = objective.binarize(x, draw)
         error = (chance * (1 - chance) / 400_000) ** 0.5
         assert abs(found.double().mean() - chance) <= 4 * error + 1e-5
+
+
+def test_of_all_draws_of_16_bits_as_many_are_1_as_there_should(monkeypatch):
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16)
+    monkeypatch.setattr(
+        torch.Tensor,
+        "random_",
+        lambda bits, *_, **__: bits.copy_(every.view(torch.int64)),
+    )
+    for k in (0, 1, 2, 30_000, 65_533, 65_534):
+        x = torch.full((65_536,), k / 65_535)
+        assert objective.binarize(x).sum() == k
+    assert objective.binarize(torch.ones(65_536)).all()
 
 
 def test_bytes_and_the_numbers_they_stand_for_are_drawn_alike():

@@ -1,6 +1,8 @@
 """The prior of a code is that of torch.distributions, or one of your own."""
 
 import math
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -69,6 +71,12 @@ def test_codes_of_the_standard_normal_are_a_function_of_the_generator():
         plain = prior.sample(2, 3)
         torch.manual_seed(3)
         assert torch.equal(plain, torch.randn(2, 3))
+
+
+def test_codes_are_drawn_where_the_generator_is():
+    with patch.object(torch, "randn") as source:
+        StandardNormal().sample(2, 3, SimpleNamespace(device="meta"))
+    assert source.call_args.kwargs["device"] == "meta"
 
 
 def test_a_name_stands_for_a_prior():
