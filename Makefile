@@ -93,7 +93,8 @@ lab: $(VENV)/.ready ## open the chapters in JupyterLab
 	  $(VENV)/bin/jupyter lab --notebook-dir=book
 
 course: $(VENV)/.ready ## open JupyterLab with nbgrader in [COURSE=folder]
-	test -d "$(COURSE)" || cp -r course "$(COURSE)"
+	mkdir -p "$(COURSE)"
+	cp -r -n course/source course/nbgrader_config.py "$(COURSE)"
 	cd "$(COURSE)" && "$(CURDIR)/$(VENV)/bin/jupyter" lab
 
 refresh: $(VENV)/.ready ## run chapters, store outputs [CHAPTER=name], appendices

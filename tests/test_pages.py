@@ -349,7 +349,7 @@ def test_docstrings_become_readable_markdown():
     ]
     source = "def f(self, a: int, *b: str, c: 'X' = \"d\", **e) -> int: ..."
     node = ast.parse(source).body[0]
-    line = appendices.signature("f", node, source)
+    line = appendices.signature("f", node)
     assert line == 'f(a: int, *b: str, c: X = "d", **e) -> int'
 
 

@@ -2,11 +2,16 @@
 
     python book/_ext/appendices.py        # or: make appendices
 
-Nothing is imported from the package: its source is read by ast, so that the
-pages need no torch. A test compares each page with what this file gives.
+Without it there would be no list of all claims with their values, no versions
+and run times, and no reference of the package. A test compares each page with
+what this file gives.
 """
 
+# sphinx-autoapi doubled the time of a build and read docstrings, which are
+# plain text here, as reStructuredText: measured
+
 import ast
+import copy
 import json
 import re
 import sys
@@ -68,34 +73,15 @@ def headings(text: str) -> Iterator[str]:
         yield match[1]
 
 
-def anchor(heading: str, taken: set[str]) -> str:
+def anchor(heading: str, taken: list[str]) -> str:
     """The anchor that MyST gives a heading (as GitHub does)."""
     text = re.sub(r"(?<!\\)\$[^$]*\$", "", heading)  # math leaves no trace
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"\{[\w:]+\}`[^`]*`", "", text)
     slug = re.sub(r"[^\w\- ]", "", text.lower().replace(" ", "-"))
-    i = 1
-    while slug in taken:
-        slug, i = f"{slug}-{i}", i + 1
-    taken.add(slug)
-    return slug
-
-
-def claim_calls(code: str) -> Iterator[tuple[str, str]]:
-    """Sentence and condition of each claim in a cell, in order."""
-    calls = [
-        node
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "claim"
-    ]
-    for call in sorted(calls, key=lambda c: c.lineno):
-        condition = ast.get_source_segment(code, call.args[1])
-        condition = " ".join(condition.split())
-        # no spaces where the line was broken
-        condition = re.sub(r"([(\[{]) ", r"\1", condition)
-        condition = re.sub(r",? ([)\]}])", r"\1", condition)
-        yield ast.literal_eval(call.args[0]), condition
+    n = sum(other == slug for other in taken)
+    taken.append(slug)
+    return f"{slug}-{n}" if n else slug
 
 
 def claims_of(notebook: nbformat.NotebookNode) -> Iterator[dict]:
@@ -104,21 +90,27 @@ def claims_of(notebook: nbformat.NotebookNode) -> Iterator[dict]:
         c["sentence"]: c["measured"]
         for c in notebook.metadata.get("minivae", {}).get("claims", ())
     }
-    taken: set[str] = set()
+    taken: list[str] = []
     place = ("", "")
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for heading in headings(cell.source):
                 place = (heading, anchor(heading, taken))
         elif "claim" in cell.metadata.get("tags", ()):
-            for sentence, condition in claim_calls(cell.source):
-                yield {
-                    "sentence": sentence,
-                    "condition": condition,
-                    "measured": stored.get(sentence, {}),
-                    "heading": place[0],
-                    "anchor": place[1],
-                }
+            for node in ast.walk(ast.parse(cell.source)):
+                if getattr(getattr(node, "func", 0), "id", "") == "claim":
+                    sentence = ast.literal_eval(node.args[0])
+                    text = ast.get_source_segment(cell.source, node.args[1])
+                    text = " ".join(text.split())
+                    # no spaces where the line was broken
+                    text = re.sub(r"([(\[{]) ", r"\1", text)
+                    yield {
+                        "sentence": sentence,
+                        "condition": re.sub(r",? ([)\]}])", r"\1", text),
+                        "measured": stored.get(sentence, {}),
+                        "heading": place[0],
+                        "anchor": place[1],
+                    }
 
 
 def code(text: str) -> str:
@@ -166,30 +158,20 @@ have about three digits.
 """ + "\n".join(parts)
 
 
-SOFTWARE = (
-    "python",
-    "torch",
-    "torchvision",
-    "numpy",
-    "matplotlib",
-    "scikit-learn",
-)
-
-
 def versions_page() -> str:
     """Versions and seconds, from what the last refresh noted."""
-    file = APPENDIX / "runs.json"
-    runs = json.loads(file.read_text()) if file.exists() else {}
+    runs = json.loads((APPENDIX / "runs.json").read_text())
     titles = {
         path.stem: next(
             headings(nbformat.read(path, as_version=4).cells[0].source)
         )
         for path in chapters()
     }
-    runs = {name: runs[name] for name in titles if name in runs}
+    runs = {name: runs[name] for name in titles}
     software = "".join(
         f"| {name} | {', '.join(sorted({r[name] for r in runs.values()}))} |\n"
-        for name in SOFTWARE
+        for name in runs[chapters()[0].stem]
+        if name not in ("seconds", "threads", "trained")
     )
     times = "".join(
         f"| [{titles[name]}](../{name}.ipynb) | {run['seconds']:.0f} "
@@ -221,67 +203,11 @@ longer.
 
 # --- package ----------------------------------------------------------------
 
-# a module that is not named comes last
+# as a reader meets them; a new module without a place comes first
 ORDER = (
-    "objective",
-    "likelihoods",
-    "priors",
-    "networks",
-    "models",
-    "data",
-    "train",
-    "engine",
-    "store",
-    "evaluate",
-    "latent",
-    "probes",
-    "toys",
-    "clinic",
-    "timing",
-    "figures",
-    "explorer",
-    "notebook",
-)
-LAST = ("validate", "__main__", "minivae_course")
-# step, (module, name), what comes out
-FLOW = (
-    (
-        "read",
-        ("data", "load_digits"),
-        "`Images` with images (N, 28, 28) uint8 and labels (N,) int64; your "
-        "own arrays make `Images` or a `Table`",
-    ),
-    (
-        "batch",
-        ("data", "batches"),
-        "x (B, 1, 28, 28), grey in [0, 1] or drawn as 0 and 1, as the "
-        "likelihood wants it; y (B,) or (B, C)",
-    ),
-    ("encode", ("models", "VAE"), "mu, logvar (B, L) of q(z|x)"),
-    ("draw a code", ("objective", "reparameterize"), "z (B, L)"),
-    ("decode", ("models", "VAE"), "logits (B, 1, 28, 28)"),
-    (
-        "log p(x|z)",
-        ("likelihoods", "Bernoulli"),
-        "nats (B,), one value for each digit of the batch",
-    ),
-    ("KL", ("objective", "gaussian_kl"), "nats (B,)"),
-    (
-        "train",
-        ("train", "fit"),
-        "mean over the batch, one step of Adam; a history and a checkpoint",
-    ),
-    (
-        "score",
-        ("evaluate", "evaluate"),
-        "sum over the set, divided once: nats per digit",
-    ),
-    (
-        "draw",
-        ("latent", "sample"),
-        "images (n, 28, 28) in [0, 1], from codes of the prior",
-    ),
-    ("show", ("figures", "image_grid"), "one finished figure"),
+    "objective likelihoods priors networks models data train engine store "
+    "evaluate latent probes toys clinic timing figures explorer notebook "
+    "validate __main__ minivae_course"
 )
 
 
@@ -316,13 +242,14 @@ def read_package() -> dict[str, dict]:
         source = file.read_text(encoding="utf-8")
         tree = ast.parse(source)
         module = found.setdefault(
-            name, {"doc": "", "names": {}, "source": {}, "uses": set()}
+            name, {"doc": "", "names": {}, "uses": set()}
         )
         if not rest or rest == ["__init__"]:
             module["doc"] = ast.get_docstring(tree) or ""
         names = public(tree.body)
         module["names"] |= names
-        module["source"] |= dict.fromkeys(names, source)
+        for node in names.values():
+            node.source = source
         for node in ast.walk(tree):
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
@@ -333,9 +260,7 @@ def read_package() -> dict[str, dict]:
     ours = found.keys()
     for name, module in found.items():
         module["uses"] = sorted((module["uses"] & ours) - {name})
-    rank = {name: i for i, name in enumerate(ORDER)}
-    rank |= {name: 1000 + i for i, name in enumerate(LAST)}
-    return dict(sorted(found.items(), key=lambda x: (rank.get(x[0], 500), x)))
+    return {name: found[name] for name in sorted(found, key=ORDER.find)}
 
 
 def target(module: str, name: str = "") -> str:
@@ -358,12 +283,6 @@ def first_line(doc: str) -> str:
 
 def package_page(modules: dict[str, dict]) -> str:
     """Data flow, and one line for each module and public name."""
-    rows = ""
-    for step, (module, name), out in FLOW:
-        if name not in modules[module]["names"]:
-            raise KeyError(f"FLOW: minivae.{module} has no {name}")
-        link = f"[`{module}.{name}`](#{target(module, name)})"
-        rows += f"1. **{escape(step)}** with {link}: {escape(out)}.\n"
     parts = []
     for name, module in modules.items():
         uses = (
@@ -379,22 +298,8 @@ def package_page(modules: dict[str, dict]) -> str:
             f"## {name}\n\n{escape(first_line(module['doc']))} "
             f"Imports: {uses}.\n\n{''.join(lines)}"
         )
-    return f"""# The package on one page
-
-The models, losses and loops of the book are one small package, `minivae`.
-This page has the way of the data through it and one line for each public
-name. The checks of the exercises are a package beside it, `minivae_course`,
-which comes last. The lines are the first lines of the docstrings, which the
-[API reference](api.md) shows in full. The data go through these steps:
-
-{rows}
-B is the size of a batch, D the numbers in a row of $x$ (784 pixels), L the
-latent dimensions, C the conditions and N the size of a data set. The three
-models have one interface: `forward`, which gives the terms of the loss,
-`encode`, `decode`, `encode_mean` and `decode_mean`. Training, evaluation and
-figures never ask which one they hold.
-
-""" + "\n".join(parts)
+    intro = (BOOK / "_templates" / "package.txt").read_text(encoding="utf-8")
+    return "\n".join([intro, *parts])
 
 
 # --- API reference ----------------------------------------------------------
@@ -414,12 +319,20 @@ def escape(text: str) -> str:
     )
 
 
-def signature(name: str, node: ast.stmt, source: str) -> str:
+ARGUMENT = re.compile(r", (?=\*,|\*{0,2}[a-z_]\w*[:=])")  # not within a type
+
+
+def signature(name: str, node: ast.FunctionDef) -> str:
     """Name, arguments and result, in lines of at most 72 characters."""
-    result = f" -> {_written(node.returns, source)}" if node.returns else ""
+    result = f" -> {_written(node.returns)}" if node.returns else ""
     if any(ast.unparse(d) == "property" for d in node.decorator_list):
         return name + result
-    arguments = list(_arguments(node.args, source))
+    given = copy.deepcopy(node.args)
+    given.args = [a for a in given.args if a.arg not in ("self", "cls")]
+    arguments = [
+        a.replace("=", " = ", 1) if ":" in a else a
+        for a in ARGUMENT.split(_written(given))
+    ]
     line = f"{name}({', '.join(arguments)}){result}"
     if len(line) <= 72:
         return line
@@ -427,37 +340,10 @@ def signature(name: str, node: ast.stmt, source: str) -> str:
     return f"{name}(\n{lines}){result}"
 
 
-def _written(node: ast.expr, source: str) -> str:
-    """As it stands in the source, but a type without its quotes."""
-    return ast.get_source_segment(source, node).strip("\"'")
-
-
-def _arguments(args: ast.arguments, source: str) -> Iterator[str]:
-    """The arguments one by one, without self."""
-    missing = [None] * (len(args.args) - len(args.defaults))
-    pairs = list(zip(args.args, missing + args.defaults))
-    if pairs and pairs[0][0].arg in ("self", "cls"):
-        del pairs[0]
-    for arg, default in pairs:
-        yield _argument(arg, default, source)
-    if args.vararg:
-        yield f"*{_argument(args.vararg, None, source)}"
-    elif args.kwonlyargs:
-        yield "*"
-    for arg, default in zip(args.kwonlyargs, args.kw_defaults):
-        yield _argument(arg, default, source)
-    if args.kwarg:
-        yield f"**{_argument(args.kwarg, None, source)}"
-
-
-def _argument(arg: ast.arg, default: ast.expr | None, source: str) -> str:
-    text = arg.arg
-    if arg.annotation:
-        text += f": {_written(arg.annotation, source)}"
-    if default is not None:
-        equals = " = " if arg.annotation else "="
-        text += equals + ast.get_source_segment(source, default)
-    return text
+def _written(node: ast.AST) -> str:
+    """As code, but a type without the quotes of one that comes later."""
+    text = ast.unparse(node).replace("'", '"')
+    return re.sub(r'(^|: )"(\w+)"', r"\1\2", text)
 
 
 SECTION = re.compile(
@@ -529,7 +415,7 @@ def api_page(modules: dict[str, dict]) -> str:
         )
         for n, node in module["names"].items():
             parts.append(f"({target(name, n)})=\n### {escape(n)}\n")
-            parts += _entry(n, node, module["source"][n])
+            parts += _entry(n, node)
     return (
         "# API reference\n\nSignatures and docstrings of all public names, "
         "module by module. For an overview see "
@@ -541,31 +427,28 @@ def api_page(modules: dict[str, dict]) -> str:
     )
 
 
-def _entry(name: str, node: ast.stmt, source: str) -> Iterator[str]:
-    doc = ast.get_docstring(node) or ""
+def _entry(name: str, node: ast.stmt) -> Iterator[str]:
+    doc = docstring(ast.get_docstring(node) or "")
     if isinstance(node, ast.FunctionDef):
-        line = signature(name, node, source)
-        yield f"```python\n{line}\n```\n\n{docstring(doc)}\n"
+        yield f"```python\n{signature(name, node)}\n```\n\n{doc}\n"
         return
     bases = ", ".join(ast.unparse(b) for b in node.bases)
     head = f"class {name}({bases})" if bases else f"class {name}"
-    init = [n for n in node.body if getattr(n, "name", "") == "__init__"]
     fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
-    lines = source.splitlines()
-    if init:
-        head += f"\n\n{signature(name, init[0], source)}".replace(
-            " -> None", ""
-        )
-    elif fields and node.decorator_list:
-        # a dataclass: its fields with their comments
-        head += ":\n" + "\n".join(
-            line for f in fields for line in lines[f.lineno - 1 : f.end_lineno]
-        )
-    yield f"```python\n{head}\n```\n\n{docstring(doc)}\n"
+    for method in node.body:
+        if getattr(method, "name", "") == "__init__":
+            line = signature(name, method).removesuffix(" -> None")
+            head += f"\n\n{line}"
+            break
+    else:
+        if fields and node.decorator_list:  # a dataclass
+            lines = node.source.splitlines()
+            head += ":"
+            for f in fields:
+                head += "\n" + "\n".join(lines[f.lineno - 1 : f.end_lineno])
+    yield f"```python\n{head}\n```\n\n{doc}\n"
     for method, inner in public(node.body).items():
-        text = ast.get_docstring(inner) or ""
-        line = signature(f"{name}.{method}", inner, source)
-        yield f"```python\n{line}\n```\n\n{docstring(text)}\n"
+        yield from _entry(f"{name}.{method}", inner)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Link the first use of each glossary term in a chapter to the glossary.
 
-The notebooks stay free of markup: the links are made when a page is written,
-in paragraphs and lists only, not in headings, captions, tables, links, code
-or mathematics. Terms and synonyms are those of the page `GLOSSARY`.
+Without it a reader who meets a word that an earlier chapter explains would
+have to search for it, or the notebooks would be full of markup. The links are
+made when a page is written, in paragraphs and lists only, not in headings,
+captions, tables, links, code or mathematics. Terms and synonyms are those of
+the page `GLOSSARY`.
 """
 
 import re
@@ -77,7 +79,11 @@ def link_terms(app, doctree, docname: str) -> None:
     from docutils import nodes
     from sphinx.util.nodes import make_refnode
 
-    if not CHAPTER.match(docname) or GLOSSARY not in app.env.found_docs:
+    elsewhere = (
+        nodes.title | nodes.caption | nodes.table | nodes.reference
+        | nodes.literal | nodes.math | nodes.FixedTextElement
+    )  # fmt: skip
+    if not CHAPTER.match(docname):
         return
     ids = {}
     glossary = app.env.get_doctree(GLOSSARY)
@@ -85,38 +91,23 @@ def link_terms(app, doctree, docname: str) -> None:
         terms = list(item.findall(nodes.term))
         ids |= {t.astext(): terms[0]["ids"][0] for t in terms}
     finder = Finder(ids)
-    elsewhere = (
-        nodes.title,
-        nodes.caption,
-        nodes.table,
-        nodes.reference,
-        nodes.literal,
-        nodes.math,
-        nodes.FixedTextElement,
-    )
     for paragraph in list(doctree.findall(nodes.paragraph)):
         for text in list(paragraph.findall(nodes.Text)):
-            if _inside(text, elsewhere):
+            above = text.parent
+            while above and not isinstance(above, elsewhere):
+                above = above.parent
+            if above:
                 continue
-            pieces = [
-                make_refnode(
-                    app.builder, docname, GLOSSARY, entry, nodes.Text(piece)
-                )
-                if entry
-                else nodes.Text(piece)
-                for piece, entry in finder.split(text.astext())
-            ]
-            for piece in pieces:
-                if isinstance(piece, nodes.reference):
-                    piece["classes"].append("glossary-term")
+            pieces = []
+            for piece, entry in finder.split(text.astext()):
+                node = nodes.Text(piece)
+                if entry:
+                    node = make_refnode(
+                        app.builder, docname, GLOSSARY, entry, node
+                    )
+                    node["classes"].append("glossary-term")
+                pieces.append(node)
             text.parent.replace(text, pieces)
-
-
-def _inside(node, kinds: tuple[type, ...]) -> bool:
-    while node := node.parent:
-        if isinstance(node, kinds):
-            return True
-    return False
 
 
 def outdated(app, env, added, changed, removed) -> list[str]:

@@ -1,8 +1,9 @@
 """The cell that installs the package where a notebook is opened without it.
 
-On Colab a notebook comes alone. Before its other code stands a cell that
-installs the package from the repository if it is missing, and does nothing
-otherwise. The address is that of `_config.yml`; pages leave the cell out.
+Without it a chapter would stop at its first line on Colab, where a notebook
+comes alone. Before its other code stands a cell that installs the package from
+the repository if it is missing, and does nothing otherwise. The address is
+that of `_config.yml`; pages leave the cell out.
 After a change of the address `make appendices exercises` writes it anew, and
 no chapter has to be run for that.
 """

@@ -1,40 +1,23 @@
 """Widgets of the chapters on pages without a kernel.
 
-A cell that shows a widget has two outputs in one: the view of the widget and
-a still picture. MyST-NB would keep the view alone. Here the page gets both:
-the picture as a figure, and the view, which widget-host.js puts in the
-picture's place once its code runs. So without JavaScript the picture stays.
+Without it a page would show either a still picture or, without JavaScript,
+nothing. A cell that shows a widget has two outputs in one: the view of the
+widget and a still picture. MyST-NB would keep the view alone. Here the page
+gets both: the picture as a figure, and the view, which widget-host.js puts in
+the picture's place once its code runs.
 
 The widget's module becomes a classic script, since browsers load modules
-over http only, and a page should work as a file too. So the pages need not
-carry the copy of it that JupyterLab finds in the notebook.
+over http only, and a page should work as a file too.
 """
 
-import re
-import shutil
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.fileutil import copy_asset
 
-ROOT = Path(__file__).resolve().parents[2]
-WIDGET = ROOT / "minivae" / "explorer"
+WIDGET = Path(__file__).resolve().parents[2] / "minivae" / "explorer"
 VIEW = "application/vnd.jupyter.widget-view+json"
-EXPORT = "export default "
-COPY = re.compile(r'"_(?:esm|css)": "(?:[^"\\]|\\.)*", ')
-
-
-def classic(module: str) -> str:
-    """A module with one default export as a script for `window`."""
-    body, found, exported = module.rpartition(EXPORT)
-    if not found or EXPORT in body or "import " in module:
-        raise ValueError(
-            "explorer.js: expected no import and one default export at its end"
-        )
-    return (
-        f'(() => {{\n"use strict";\n{body}'
-        f"window.minivaeExplorer = {exported.strip()}\n}})();\n"
-    )
 
 
 class KeepStill(SphinxPostTransform):
@@ -45,40 +28,33 @@ class KeepStill(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         """Take both out of the bundle of alternatives."""
         for bundle in list(self.document.findall(nodes.container)):
-            if bundle.get("nb_element") != "mime_bundle":
-                continue
-            parts = {part["mime_type"]: part for part in bundle.children}
-            if VIEW not in parts or "image/png" not in parts:
-                continue
-            kept = parts["image/png"].children + parts[VIEW].children
-            bundle.replace_self(kept)
+            parts = {
+                part.get("mime_type"): part.children
+                for part in bundle.children
+                if bundle.get("nb_element") == "mime_bundle"
+            }
+            if VIEW in parts and "image/png" in parts:
+                bundle.replace_self(parts["image/png"] + parts[VIEW])
+
+
+def classic(module: str) -> str:
+    """A module with one default export as a script for `window`."""
+    body = module.replace("export default ", "window.minivaeExplorer = ")
+    return f'(() => {{\n"use strict";\n{body}}})();\n'
 
 
 def copy_widget(app, exception: Exception | None) -> None:
     """Put the widget's code beside the other static files."""
-    if exception or app.builder.format != "html":
+    if exception:
         return
     static = Path(app.outdir) / "_static"
     module = (WIDGET / "explorer.js").read_text(encoding="utf-8")
-    script = static / "explorer.js"
-    script.write_text(classic(module), encoding="utf-8")
-    shutil.copyfile(WIDGET / "explorer.css", static / "explorer.css")
-
-
-def drop_copies(app, exception: Exception | None) -> None:
-    """Remove the widget's code from the state in each page."""
-    if exception or app.builder.format != "html":
-        return
-    for page in Path(app.outdir).rglob("*.html"):
-        before = page.read_text(encoding="utf-8")
-        after = COPY.sub("", before)
-        if after != before:
-            page.write_text(after, encoding="utf-8")
+    (static / "explorer.js").write_text(classic(module), encoding="utf-8")
+    copy_asset(WIDGET / "explorer.css", static)
 
 
 def setup(app) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_post_transform(KeepStill)
     app.connect("build-finished", copy_widget)
-    app.connect("build-finished", drop_copies)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

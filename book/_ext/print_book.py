@@ -7,10 +7,15 @@ with links from one to the other, and Chromium prints it. What is folded on
 the site is open, except hints, solutions and answers: they have a chapter of
 their own at the end. Sliders appear as their still picture.
 
+Without it the book on paper would have no page numbers, running titles and
+outline, and what is folded would stay shut: pdfhtml of jupyter-book asks for
+none of these, and for a Chromium that playwright has to download.
+
 Chromium cannot write page numbers into a table of contents. So the book is
 printed twice: the first time to learn where each chapter begins.
 """
 
+import json
 import os
 import posixpath
 import re
@@ -19,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from string import Template
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -28,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 PDF = ROOT / "_build" / "minivae.pdf"
 STYLE = Path(__file__).with_suffix(".css")
+PAGE = ROOT / "book" / "_templates" / "print.html"
 FOLDED = "Hints, solutions and answers"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -37,8 +44,6 @@ ARGUMENTS = (
     # whatever asks for another host fails, with and without a network
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-# attributes that name another element of the same page
-POINTERS = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
 NEEDLESS = (
     "script, a.headerlink, summary svg, .needs-kernel, button, "
     "details.above-input > summary"
@@ -49,36 +54,6 @@ READY = """async () => {
   await document.fonts.ready
   await Promise.all([...document.images].map(image => image.decode()))
 }"""
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<link rel="stylesheet" href="{site}/_static/pygments.css">
-<style>{style}</style>
-<script>window.MathJax = {{
-  options: {{processHtmlClass: "tex2jax_process|mathjax_process|math"}}
-}}</script>
-<script defer src="{site}/_static/mathjax/tex-mml-chtml.js"></script>
-</head>
-<body class="tex2jax_ignore mathjax_ignore">
-<header>
-<p class="title">{title}</p>
-<p class="subtitle">Autoencoders, variational autoencoders and conditional
-ones in PyTorch</p>
-<img src="{site}/_static/manifold.png" alt="Digits that a variational
-autoencoder draws at 400 places of its two-dimensional map.">
-<p class="author">{author}</p>
-</header>
-<nav><h1>Contents</h1>
-{contents}
-</nav>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 
 def find_chromium() -> str | None:
@@ -144,10 +119,6 @@ def localise(text: Tag, page: str, names: set[str], site: str) -> None:
     for tag in text.find_all(True):
         if tag.get("id"):
             tag["id"] = anchor(page, tag["id"])
-        for pointer in POINTERS:
-            if tag.get(pointer):
-                ids = [anchor(page, i) for i in tag[pointer].split()]
-                tag[pointer] = " ".join(ids)
         if tag.name == "img":
             folder = posixpath.dirname(page)
             path = posixpath.normpath(posixpath.join(folder, tag["src"]))
@@ -215,9 +186,9 @@ def numbered(title: str, target: str, kind: str) -> str:
 
 def running_head(target: str, title: str) -> str:
     """The style by which each page of a chapter bears its title."""
-    text = title.replace("\\", "\\\\").replace('"', '\\"')
+    text = json.dumps(title, ensure_ascii=False)
     return (
-        f'@page {target} {{ @top-center {{ content: "{text}" }} }}\n'
+        f"@page {target} {{ @top-center {{ content: {text} }} }}\n"
         f"#{target} {{ page: {target} }}\n"
     )
 
@@ -261,7 +232,7 @@ def collect(
         )
         contents.append(numbered(FOLDED, "folded", "part"))
         style.append(running_head("folded", FOLDED))
-    return PAGE.format(
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=title,
         author=author,
         site=site.name,

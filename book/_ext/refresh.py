@@ -3,7 +3,8 @@
     python book/_ext/refresh.py                       # every chapter
     python book/_ext/refresh.py 05_a_map_of_digits    # one or several
 
-A stored figure must never be older than the code that drew it. So each
+Without it a figure or a number of a page could be older than the code beside
+it, and every run would change files without changing what they say. So each
 chapter carries fingerprints of the modules of minivae that it loaded and of
 its own cells, and a test compares them with the present code. It also carries
 what its claims measured. What differs from run to run, such as seconds, goes

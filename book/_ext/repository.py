@@ -1,11 +1,15 @@
 """Where the project lives: one address, and all that follows from it.
 
+Without it the buttons and addresses of a fork would lead to the project it
+was forked from, a page of exercises would have no button that launches its
+notebook, the edit button of a written page would lead to a file that the next
+run overwrites, and there would be no list of pages for search engines.
+
 `repository: url:` in _config.yml is the only place with the address. In
-GitHub Actions the address of the repository that runs them takes its place,
-so that the site of a fork points at the fork. From it come the buttons of the
-theme (launch, repository, issue, edit) and the address of the site.
+GitHub Actions the address of the repository that runs them takes its place.
 """
 
+# sphinx-sitemap lists only the pages that a build has written anew: measured
 import os
 import re
 from collections.abc import Mapping
@@ -19,25 +23,10 @@ WRITER = "book/_ext/appendices.py"
 
 
 def address(configured: str, environ: Mapping[str, str]) -> str:
-    """The address of the repository; empty if there is none.
-
-    Args:
-        configured: the setting.
-        environ: environment variables.
-
-    Raises:
-        ValueError: if it does not end in an owner and a name.
-    """
-    server = environ.get("GITHUB_SERVER_URL")
-    name = environ.get("GITHUB_REPOSITORY")
-    url = f"{server}/{name}" if server and name else configured
-    url = url.strip().rstrip("/").removesuffix(".git")
-    if url and not re.fullmatch(r"https?://[^/\s]+/[^/\s]+/[^/\s]+", url):
-        raise ValueError(
-            f"repository: url: expected https://HOST/OWNER/NAME, got {url}; "
-            "change it in _config.yml"
-        )
-    return url
+    """The address of the repository: configured, or of the one that runs."""
+    if name := environ.get("GITHUB_REPOSITORY"):
+        return f"{environ['GITHUB_SERVER_URL']}/{name}"
+    return configured.rstrip("/").removesuffix(".git")
 
 
 def site_address(repository: str) -> str:
@@ -48,33 +37,28 @@ def site_address(repository: str) -> str:
     owner, name = parts.path.strip("/").split("/")
     host = f"{owner}.github.io".lower()
     # a repository of this name is the root of its owner's site
-    folder = "" if name.lower() == host else f"{name}/"
-    return f"https://{host}/{folder}"
+    return f"https://{host}/" + ("" if name.lower() == host else f"{name}/")
 
 
 def set_addresses(app, config) -> None:
     """Give theme and builder the addresses."""
     options = config.html_theme_options
-    url = address(options.get("repository_url") or "", os.environ)
-    if url:
-        options["repository_url"] = url
-        if "GITHUB_REPOSITORY" in os.environ:
-            # GitHub on a server of one's own has no telling name
-            options["repository_provider"] = "github"
-    else:
-        options.pop("launch_buttons", None)
-    base = config.html_baseurl or site_address(url)
-    config.html_baseurl = f"{base.rstrip('/')}/" if base else ""
+    url = address(options["repository_url"], os.environ)
+    options["repository_url"] = url
+    if "GITHUB_REPOSITORY" in os.environ:
+        # GitHub on a server of one's own has no telling name
+        options["repository_provider"] = "github"
+    base = (config.html_baseurl or site_address(url)).rstrip("/")
+    config.html_baseurl = base and f"{base}/"
+    config.notfound_urls_prefix = urlsplit(base).path + "/"
 
 
 def notebook_of(page: str, root: Path) -> str | None:
     """The notebook that a page of exercises belongs to, without its ending."""
     folder, _, name = page.rpartition("/")
-    if folder != EXERCISES:
-        return None
-    stem = name.removesuffix("_page")
-    found = sorted((root / folder).glob(f"{stem}*.ipynb"))
-    return f"{folder}/{found[0].stem}" if found else None
+    found = (root / EXERCISES).glob(f"{name.removesuffix('_page')}*.ipynb")
+    stems = [file.stem for file in found if folder == EXERCISES]
+    return f"{folder}/{stems[0]}" if stems else None
 
 
 def source_of(page: str, root: Path) -> str | None:
@@ -90,8 +74,7 @@ def launch_exercises(app, pagename, templatename, context, doctree) -> None:
     """Launch the notebook from a page of exercises, as chapters do it."""
     from sphinx_book_theme.header_buttons.launch import add_launch_buttons
 
-    notebook = notebook_of(pagename, Path(app.srcdir))
-    if notebook:
+    if notebook := notebook_of(pagename, Path(app.srcdir)):
         there = {
             "pagename": notebook,
             "page_source_suffix": ".ipynb",
@@ -114,9 +97,26 @@ def edit_sources(app, pagename, templatename, context, doctree) -> None:
                 button["url"] = button["url"].replace(page, source)
 
 
+def list_pages(app, exception: Exception | None) -> None:
+    """Tell search engines which pages there are."""
+    base, site = app.config.html_baseurl, Path(app.outdir)
+    if exception or not base:  # relative addresses are not allowed there
+        return
+    names = sorted(app.env.found_docs)
+    (site / "sitemap.xml").write_text(
+        '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+        + "".join(f"<url><loc>{base}{n}.html</loc></url>\n" for n in names)
+        + "</urlset>\n"
+    )
+    (site / "robots.txt").write_text(
+        f"User-agent: *\nAllow: /\n\nSitemap: {base}sitemap.xml\n"
+    )
+
+
 def setup(app) -> dict[str, bool]:
     """Register with Sphinx, around the buttons of the theme (501)."""
     app.connect("config-inited", set_addresses, priority=100)
     app.connect("html-page-context", launch_exercises)
     app.connect("html-page-context", edit_sources, priority=502)
+    app.connect("build-finished", list_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

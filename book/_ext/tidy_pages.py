@@ -1,92 +1,71 @@
-"""Mend what the theme leaves open, when the build has finished.
+"""Mend what the theme leaves open, in each page as it is written.
 
-Less to load:
-
-- A style sheet and a font draw the icons; the script that would draw the same
-  ones as SVG (1.5 MB) goes.
-- Rules of the two large style sheets go whose classes are named neither in a
-  page nor in a script: icons and widgets that the book does not have.
-- The icon fonts keep the icons that these style sheets still name.
-- Only the search page needs the search index.
-
-Nothing inside a page to be run: handlers become names that
-`_static/buttons.js` knows, so that the policy of `security` can be strict.
-
-Readable by all: a landmark around the logo, entries of the bibliography that
-are items of their list, hidden cells and folded parts of the menu named, no
-empty heading in the corner of a table, a whole page in place of the bare
-redirection at the root, which says in its head what the introduction says.
+Without it a page would load 1.5 MB of script that draws icons which a font
+draws too, 0.5 MB of icons and rules that the book does not have, and the
+index of the search. Handlers such as onclick would be dead, since the policy
+of `security` forbids them: they become names that `_static/buttons.js` knows.
+A screen reader would miss the landmark around the logo, items of the
+bibliography, names of folded parts, and would meet empty headings in tables.
 """
 
 import re
 from pathlib import Path
 
 from fontTools import subset
+from security import protect
 
 # (what the theme writes, what stands there instead)
-CHANGES = tuple(
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>\n', ""),
-        (
-            r'<button onclick="(?:window\.)?(print|toggleFullScreen)\(\)"',
-            r'<button type="button" data-call="\1"',
-        ),
-        # a tab full of JSON is no download
-        (
-            r'target="_blank"(?=\s+class="[^"]*btn-download-source-button)',
-            "download",
-        ),
-        (
-            r'(<div id="pst-primary-sidebar")(?= class)',
-            r'\1 role="complementary" aria-label="Book"',
-        ),
-        (r'(<div class="citation" id="[^"]*" role=)"doc-biblioentry"',
-         r'\1"listitem"'),
-        # "Show code cell source" says more
-        (r'(<summary) aria-label="Toggle hidden content"', r"\1"),
-        # only a chevron
-        (
-            r'<summary>(?=<span class="toctree-toggle")',
-            '<summary aria-label="Pages of this part">',
-        ),
-        (r'<th class="head">\s*(?:<p></p>)?\s*</th>', "<td></td>"),
-    )
-)  # fmt: skip
-SEARCH = re.compile(
+CHANGES = (
+    (r'<script defer src="[^"]*/fontawesome\.js[^"]*"></script>\n', ""),
+    (
+        r'<button onclick="(?:window\.)?(print|toggleFullScreen)\(\)"',
+        r'<button type="button" data-call="\1"',
+    ),
+    # a tab full of JSON is no download
+    (
+        r'target="_blank"(?=\s+class="[^"]*btn-download-source-button)',
+        "download",
+    ),
+    (
+        r'(<div id="pst-primary-sidebar")(?= class)',
+        r'\1 role="complementary" aria-label="Book"',
+    ),
+    (
+        r'(<div class="citation" id="[^"]*" role=)"doc-biblioentry"',
+        r'\1"listitem"',
+    ),
+    # "Show code cell source" says more
+    (r'(<summary) aria-label="Toggle hidden content"', r"\1"),
+    # only a chevron
+    (
+        r'<summary>(?=<span class="toctree-toggle")',
+        '<summary aria-label="Pages of this part">',
+    ),
+    (r'<th class="head">\s*(?:<p></p>)?\s*</th>', "<td></td>"),
+    # what JupyterLab finds in a notebook, a page has in explorer.js
+    (r'"_(?:esm|css)": "(?:[^"\\]|\\.)*", ', ""),
+)
+SEARCH = (
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*">'
     r"</script>\n"
 )
-ICON = re.compile(r"\\(f[0-9a-f]{3})\b")
-RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+RULE = re.compile(r"([^{}]+)(\{[^{}]*\})")
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
-SHEETS = ("styles/pydata-sphinx-theme.css", "mystnb.*.css")
-ROOT_PAGE = """<!DOCTYPE html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8" />
-    <meta name="viewport" content="width=device-width, initial-scale=1" />
-    <meta http-equiv="refresh" content="0; url={start}" />
-    <title>{title}</title>
-    {head}
-  </head>
-  <body>
-    <main><h1><a href="{start}">{title}</a></h1></main>
-  </body>
-</html>
-"""
-# what is said of a page to search engines and where a link is shared
-SAID = re.compile(
-    r'<(?:meta (?:name="(?:description|twitter:)|property="og:)'
-    r'|link rel="canonical")[^>]*>'
-)
 
 
-def tidy(html: str, is_search: bool = False) -> str:
-    """The page with all changes; a second time changes nothing."""
+def tidy(html: str, template: str) -> str:
+    """The page with all changes."""
     for pattern, new in CHANGES:
-        html = pattern.sub(new, html)
-    return html if is_search else SEARCH.sub("", html)
+        html = re.sub(pattern, new, html)
+    return html if template == "search.html" else re.sub(SEARCH, "", html)
+
+
+def mend_pages(app) -> None:
+    """Let what a template gives be mended before it becomes a file."""
+    render = app.builder.templates.render
+    app.builder.templates.render = lambda template, context: protect(
+        tidy(render(template, context), template)
+    )
 
 
 def without_unused(css: str, words: set[str]) -> str:
@@ -96,90 +75,51 @@ def without_unused(css: str, words: set[str]) -> str:
         # commas may be inside :is(); a comment may stand before a rule
         if re.search(r"[(@]|/\*", rule[1]):
             return rule[0]
-        selectors = [
+        found = [
             selector
             for selector in rule[1].split(",")
             if words.issuperset(CLASS.findall(selector))
         ]
-        return f"{','.join(selectors)}{{{rule[2]}}}" if selectors else ""
+        return ",".join(found) + rule[2] if found else ""
 
     return RULE.sub(kept, css)
 
 
-def tidy_pages(site: Path, start: str, title: str) -> None:
-    """Write the pages anew."""
-    said = SAID.findall((site / start).read_text(encoding="utf-8"))
-    root = ROOT_PAGE.format(start=start, title=title, head="\n    ".join(said))
-    (site / "index.html").write_text(root, encoding="utf-8")
-    for page in site.rglob("*.html"):
-        before = page.read_text(encoding="utf-8")
-        after = tidy(before, is_search=page == site / "search.html")
-        if after != before:
-            page.write_text(after, encoding="utf-8")
-
-
-def tidy_styles(site: Path) -> None:
-    """Shorten the style sheets, which each build copies anew."""
-    static = site / "_static"
-    scripts = [*static.glob("*.js"), *static.glob("scripts/*.js")]
+def lighten(app, exception: Exception | None) -> None:
+    """Shorten style sheets and icon fonts, which each build copies anew."""
+    if exception:
+        return
+    static = Path(app.outdir) / "_static"
+    options = static / "documentation_options.js"
+    # a browser refuses to read a file from a page that is itself a file
+    options.write_text(
+        options.read_text().replace(
+            "SHOW_SEARCH_SUMMARY: true",
+            'SHOW_SEARCH_SUMMARY: location.protocol !== "file:"',
+        )
+    )
+    (static / "scripts" / "fontawesome.js").unlink(missing_ok=True)
     words: set[str] = set()
-    for file in [*site.rglob("*.html"), *scripts]:
-        text = file.read_text(encoding="utf-8")
-        words.update(re.findall(r"[\w-]+", text))
-    for pattern in SHEETS:
+    for pattern in ("**/*.html", "_static/*.js", "_static/scripts/*.js"):
+        for file in Path(app.outdir).glob(pattern):
+            words.update(re.findall(r"[\w-]+", file.read_text("utf-8")))
+    for pattern in ("styles/pydata-sphinx-theme.css", "mystnb.*.css"):
         for sheet in static.glob(pattern):
             css = sheet.read_text(encoding="utf-8")
             sheet.write_text(without_unused(css, words), encoding="utf-8")
-
-
-def tidy_fonts(static: Path) -> None:
-    """Leave the icons in the icon fonts that a style sheet asks for."""
-    icons: set[int] = set()
-    for sheet in static.rglob("*.css"):
-        css = sheet.read_text(encoding="utf-8")
-        icons.update(int(code, 16) for code in ICON.findall(css))
-    for path in static.glob("vendor/fontawesome/webfonts/*.woff2"):
-        options = subset.Options(flavor="woff2", layout_features=[])
-        font = subset.load_font(path, options)
-        chosen = subset.Subsetter(options)
-        chosen.populate(unicodes=icons)
-        chosen.subset(font)
-        subset.save_font(font, path, options)
-
-
-def tidy_static(static: Path) -> None:
-    """Remove what no page uses; let search be quiet in a local file."""
-    for pattern in (
-        "*webpack-macros.html",
-        "scripts/fontawesome.js*",
-        "scripts/*.map",
-        "vendor/fontawesome/webfonts/*.ttf",
-    ):
-        for file in static.glob(pattern):
-            file.unlink()
-    options = static / "documentation_options.js"
-    text = options.read_text(encoding="utf-8")
-    # a browser refuses to read a file from a page that is itself a file
-    text = text.replace(
-        "SHOW_SEARCH_SUMMARY: true",
-        'SHOW_SEARCH_SUMMARY: location.protocol !== "file:"',
-    )
-    options.write_text(text, encoding="utf-8")
-
-
-def tidy_site(app, exception: Exception | None) -> None:
-    """Tidy the built site."""
-    if exception or app.builder.format != "html":
-        return
-    site = Path(app.outdir)
-    tidy_static(site / "_static")
-    start = app.builder.get_target_uri(app.config.root_doc)
-    tidy_pages(site, start, app.config.html_title)
-    tidy_styles(site)
-    tidy_fonts(site / "_static")
+    sheets = "".join(css.read_text("utf-8") for css in static.rglob("*.css"))
+    icons = ",".join(re.findall(r"\\(f[0-9a-f]{3})\b", sheets))
+    for font in static.glob("vendor/fontawesome/webfonts/*.woff2"):
+        small = font.with_suffix(".small")
+        subset.main(
+            [str(font), f"--unicodes={icons}", "--flavor=woff2",
+             "--layout-features=", f"--output-file={small}"]
+        )  # fmt: skip
+        small.replace(font)
 
 
 def setup(app) -> dict[str, bool]:
-    """Register with Sphinx, after the theme and before the policy."""
-    app.connect("build-finished", tidy_site, priority=800)
+    """Register with Sphinx."""
+    app.connect("builder-inited", mend_pages)
+    app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
