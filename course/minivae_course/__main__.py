@@ -28,8 +28,7 @@ def nbgrader(course: Path, *words: str) -> bool:
         True if its exit status is 0.
     """
     print("nbgrader", *words, flush=True)
-    # -P: a copy of this package in the course folder is not the one to use
-    program = (sys.executable, "-P", "-W", "ignore", "-m", "nbgrader")
+    program = (sys.executable, "-W", "ignore", "-m", "nbgrader")
     done = subprocess.run(  # noqa: S603
         [*program, *words, "--log-level=ERROR"], cwd=course
     )

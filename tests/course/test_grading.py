@@ -167,8 +167,6 @@ def graded(tmp_path_factory):
     course = tmp_path_factory.mktemp("a course")
     config = (ROOT / "course" / "nbgrader_config.py").read_text()
     (course / "nbgrader_config.py").write_text(config + LIMITS)
-    # who copies all of `course` has a package there, and not the one to use
-    (course / "minivae_course.py").write_text("raise SystemExit('a copy')\n")
     source = course / "source" / NAME
     source.mkdir(parents=True)
     (source / SOURCE.name).write_bytes(SOURCE.read_bytes())
