@@ -14,7 +14,7 @@ from nbformat.notebooknode import NotebookNode
 from nbgrader import preprocessors as steps
 from traitlets.config import Config, PyFileConfigLoader
 
-from minivae.checks import ALL
+from minivae_course import ALL
 
 COURSE = Path(__file__).resolve().parent
 sys.path.append(str(COURSE.parent / "book" / "_ext"))
@@ -150,7 +150,7 @@ def _folded(head: str, body: str) -> str:
 
 def tables() -> dict[str, str]:
     """The tables of the guide by the name in their marks, in Markdown."""
-    tests = str(ROOT / "tests")
+    tests = str(ROOT / "tests" / "course")
     if tests not in sys.path:
         sys.path.insert(0, tests)
     import answers

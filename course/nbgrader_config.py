@@ -11,7 +11,7 @@ c.ClearSolutions.text_stub = "*Your answer here.*"
 c.OverwriteCells.add_missing_cells = True
 # runs the student's code apart from the checks, with limits
 c.Autograde.autograde_preprocessors = [
-    "minivae.checks.grading.Grade",
+    "minivae_course.grading.Grade",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",

@@ -299,7 +299,7 @@ def test_no_function_of_a_model_is_forgotten():
         "store": "describes a model and builds it again",
         "timing": "times a machine that is there",
         "explorer": "reads the weights into a page; see test_explorer",
-        "checks": "looks at answers",
+        "checks": "is gone, and says where to",
     }
     for file in (ROOT / "minivae").rglob("*.py"):
         name = file.relative_to(ROOT / "minivae").with_suffix("").parts[0]

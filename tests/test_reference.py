@@ -13,11 +13,12 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 import appendices
 
 TREES = {
-    ".".join(file.relative_to(ROOT).with_suffix("").parts): ast.parse(
+    ".".join(file.relative_to(folder.parent).with_suffix("").parts): ast.parse(
         file.read_text(encoding="utf-8")
     )
-    for file in sorted((ROOT / "minivae").rglob("*.py"))
-    if file.stem != "__init__" and not appendices.EXERCISE.fullmatch(file.stem)
+    for folder in appendices.PACKAGES
+    for file in sorted(folder.rglob("*.py"))
+    if file.stem != "__init__" and not appendices.UNSHOWN.fullmatch(file.stem)
 }
 PUBLIC = {
     f"{module}.{name}": node
@@ -26,11 +27,11 @@ PUBLIC = {
 }
 # what cannot run here in a moment, and why
 NO_EXAMPLE = {
-    "minivae.checks.__main__.marks": "reads the gradebook of nbgrader",
-    "minivae.checks.__main__.nbgrader": "starts nbgrader",
-    "minivae.checks.__main__.release": "starts nbgrader",
-    "minivae.checks.process.serve": "lives in a process of its own",
-    "minivae.checks.process.warm": "starts a process that loads torch",
+    "minivae_course.__main__.marks": "reads the gradebook of nbgrader",
+    "minivae_course.__main__.nbgrader": "starts nbgrader",
+    "minivae_course.__main__.release": "starts nbgrader",
+    "minivae_course.process.serve": "lives in a process of its own",
+    "minivae_course.process.warm": "starts a process that loads torch",
 }
 
 
@@ -97,7 +98,7 @@ def test_few_names_have_no_example():
 
 @pytest.mark.parametrize("name", TREES)
 def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
-    if name == "minivae.checks.grading":
+    if name == "minivae_course.grading":
         pytest.importorskip("nbgrader")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path / "cache"))

@@ -481,6 +481,7 @@ def test_the_image_holds_no_solutions():
     assert back.isdisjoint({"course", "tests"})
     # the build needs these
     assert back >= {"pyproject.toml", "requirements.lock", "minivae"}
+    assert "course/minivae_course" in back
     assert PROJECT["readme"] in back
     assert set(PROJECT["license-files"]) <= back
 

@@ -21,7 +21,10 @@ import install_cell
 
 BOOK = Path(__file__).resolve().parents[1]
 APPENDIX = BOOK / "appendix"
-PACKAGE = BOOK.parent / "minivae"
+PACKAGES = (
+    BOOK.parent / "minivae",
+    BOOK.parent / "course" / "minivae_course",
+)
 DO_NOT_EDIT = (
     "% Written by book/_ext/appendices.py (make appendices): do not edit.\n\n"
 )
@@ -239,7 +242,7 @@ ORDER = (
     "explorer",
     "notebook",
 )
-LAST = ("validate", "__main__")
+LAST = ("validate", "__main__", "minivae_course")
 # step, (module, name), what comes out
 FLOW = (
     (
@@ -292,16 +295,23 @@ def public(body: list[ast.stmt]) -> dict[str, ast.stmt]:
     }
 
 
-EXERCISE = re.compile(r"chapter_\d\d|project")
+# the checks stand in the instructor's guide, by exercise; minivae.checks only
+# says where they went
+UNSHOWN = re.compile(r"chapter_\d\d|project|checks")
 
 
 def read_package() -> dict[str, dict]:
-    """Module -> its docstring, public names, source and imports of ours."""
+    """Module -> its docstring, public names, source and imports of ours.
+
+    The coursework is a package of its own, and one entry.
+    """
     found: dict[str, dict] = {}
-    for file in sorted(PACKAGE.rglob("*.py")):
-        name, *rest = file.relative_to(PACKAGE).with_suffix("").parts
-        # the checks stand in the instructor's guide, by exercise
-        if name == "__init__" or EXERCISE.fullmatch(file.stem):
+    files = [(p, file) for p in PACKAGES for file in sorted(p.rglob("*.py"))]
+    for package, file in files:
+        name, *rest = file.relative_to(package).with_suffix("").parts
+        if package != PACKAGES[0]:
+            name, rest = package.name, [name, *rest]
+        if name == "__init__" or UNSHOWN.fullmatch(file.stem):
             continue
         source = file.read_text(encoding="utf-8")
         tree = ast.parse(source)
@@ -333,6 +343,12 @@ def target(module: str, name: str = "") -> str:
     # labels know no capitals, and Sliders and sliders are two names
     kind = "class-" if name[:1].isupper() else ""
     return f"api-{module}-{kind}{name}" if name else f"api-{module}"
+
+
+def full_name(module: str) -> str:
+    """What a module is called where it is imported."""
+    packages = [package.name for package in PACKAGES]
+    return module if module in packages else f"minivae.{module}"
 
 
 def first_line(doc: str) -> str:
@@ -367,7 +383,8 @@ def package_page(modules: dict[str, dict]) -> str:
 
 The models, losses and loops of the book are one small package, `minivae`.
 This page has the way of the data through it and one line for each public
-name. The lines are the first lines of the docstrings, which the
+name. The checks of the exercises are a package beside it, `minivae_course`,
+which comes last. The lines are the first lines of the docstrings, which the
 [API reference](api.md) shows in full. The data go through these steps:
 
 {rows}
@@ -507,7 +524,7 @@ def api_page(modules: dict[str, dict]) -> str:
     parts = []
     for name, module in modules.items():
         parts.append(
-            f"({target(name)})=\n## minivae.{name}\n\n"
+            f"({target(name)})=\n## {full_name(name)}\n\n"
             f"{docstring(module['doc'])}\n"
         )
         for n, node in module["names"].items():

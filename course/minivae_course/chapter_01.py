@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minivae.checks.check import (
+from minivae.latent import pictures
+from minivae.models import Autoencoder
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -22,8 +24,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.latent import pictures
-from minivae.models import Autoencoder
 
 
 def _values(what: str, value: object, names: str) -> list | tuple:

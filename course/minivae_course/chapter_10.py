@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from minivae.checks.check import (
+from minivae.models import CVAE, VAE
+from minivae.probes import slant
+from minivae_course.check import (
     Draws,
     Student,
     builtin,
@@ -19,8 +21,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.models import CVAE, VAE
-from minivae.probes import slant
 
 NAN = math.nan
 

@@ -9,8 +9,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from answers import right, wrong
 from minivae import VAE, evaluate, fit, load_digits, pictures, quantile_grid
-from minivae.checks.chapter_05 import CONFIG
 from minivae.objective import bernoulli_log_likelihood, gaussian_kl
+from minivae_course.chapter_05 import CONFIG
 
 # --- vae_loss ----------------------------------------------------------------
 

@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
-from minivae.checks.check import (
+from minivae.notebook import brief
+from minivae.toys import Arc
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -19,8 +21,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.notebook import brief
-from minivae.toys import Arc
 
 LOG_2_PI = math.log(2 * math.pi)
 

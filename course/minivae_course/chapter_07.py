@@ -11,7 +11,8 @@ from torch.distributions import (
     Normal,
 )
 
-from minivae.checks.check import (
+from minivae.models import VAE
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -20,7 +21,6 @@ from minivae.checks.check import (
     function,
     tensor,
 )
-from minivae.models import VAE
 
 
 def _pair(what: str, value: object, names: str) -> list[Tensor]:

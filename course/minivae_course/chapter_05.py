@@ -8,7 +8,12 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import max_pool2d
 
-from minivae.checks.check import (
+from minivae.data import Images, seeded
+from minivae.evaluate import evaluate
+from minivae.models import VAE
+from minivae.notebook import brief
+from minivae.train import History, TrainConfig, fit
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -22,11 +27,6 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.data import Images, seeded
-from minivae.evaluate import evaluate
-from minivae.models import VAE
-from minivae.notebook import brief
-from minivae.train import History, TrainConfig, fit
 
 
 def _parts(model: VAE, x: Tensor, noise: Tensor) -> dict[str, Tensor]:

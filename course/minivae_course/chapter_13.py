@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from minivae.checks.check import (
+from minivae.objective import gaussian_log_likelihood
+from minivae_course.check import (
     Draws,
     Student,
     check,
@@ -18,7 +19,6 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.objective import gaussian_log_likelihood
 
 RATE = 8000  # samples a second
 SAMPLES = 2400

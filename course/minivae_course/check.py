@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minivae.checks import process, wire
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
+from minivae_course import process, wire
 
 ALL: dict[str, "Check"] = {}
 YOURS = "your code here"
@@ -25,7 +25,7 @@ class WrongError(Exception):
         >>> raise WrongError("the KL is negative: found -1.00")
         Traceback (most recent call last):
             ...
-        minivae.checks.check.WrongError: the KL is negative: found -1.00
+        minivae_course.check.WrongError: the KL is negative: found -1.00
     """
 
 
@@ -358,7 +358,7 @@ def require(condition: object, message: str) -> None:
         >>> require(1 < 0, "one is not less than zero")
         Traceback (most recent call last):
             ...
-        minivae.checks.check.WrongError: one is not less than zero
+        minivae_course.check.WrongError: one is not less than zero
     """
     if not condition:
         raise WrongError(message)
@@ -381,7 +381,7 @@ def function(name: str, value: Any) -> Student:
         >>> function("your_kl", 3.0)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        minivae.checks.check.WrongError: your_kl: expected a function, ...
+        minivae_course.check.WrongError: your_kl: expected a function, ...
     """
     if value is None:
         raise WrongError(f"{name} is None: it should be a function")

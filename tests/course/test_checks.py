@@ -1,5 +1,6 @@
 """Every check accepts right answers, refuses wrong ones and says why."""
 
+import importlib
 import json
 import os
 import shutil
@@ -17,13 +18,14 @@ from misbehaviour import BAD, kl, loops, prints
 
 import minivae.engine
 import minivae.objective
-from minivae import CVAE, VAE, Autoencoder, Images, Table, checks
-from minivae.checks import ALL, process, wire
-from minivae.checks.check import Check
-from minivae.checks.process import Apart, GoneError, Here
+import minivae_course
+from minivae import CVAE, VAE, Autoencoder, Images, Table
 from minivae.likelihoods import Bernoulli
 from minivae.networks import MLP
 from minivae.toys import Arc
+from minivae_course import ALL, process, wire
+from minivae_course.check import Check
+from minivae_course.process import Apart, GoneError, Here
 
 BANK = answers.load()
 SEEDS = range(10)
@@ -72,15 +74,15 @@ def test_no_misbehaviour_passes_or_breaks_the_next_check(bad, capfd):
     assert BAD[bad] in found.message
     assert len(found.message) <= 400
     assert len(capfd.readouterr().out.splitlines()) == 1
-    assert checks.check_gaussian_kl(kl)
+    assert minivae_course.check_gaussian_kl(kl)
 
 
 def test_a_check_says_what_went_wrong_in_one_line(capsys):
-    right = checks.check_gaussian_kl(kl)
+    right = minivae_course.check_gaussian_kl(kl)
     assert capsys.readouterr().out == f"{right}\n"
     assert right.passed and bool(right) and right.message == "right"
     with pytest.raises(TypeError, match="expected gaussian_kl"):
-        checks.check_gaussian_kl()
+        minivae_course.check_gaussian_kl()
 
 
 def test_functions_of_a_notebook_bring_what_they_use():
@@ -91,9 +93,9 @@ def test_functions_of_a_notebook_bring_what_they_use():
         inner = mu**2 + logvar.exp() - 1 - logvar
         return (half * inner * array[0]).sum(-1)
 
-    assert checks.check_gaussian_kl(mine)
+    assert minivae_course.check_gaussian_kl(mine)
     held = (i for i in range(3))
-    found = checks.check_gaussian_kl(lambda mu, logvar: held)
+    found = minivae_course.check_gaussian_kl(lambda mu, logvar: held)
     assert "cannot be copied" in found.message
 
 
@@ -113,13 +115,13 @@ def test_student_code_sees_a_folder_of_its_own_that_goes():
         worker.ask({"op": "look", "name": "where"})
 
 
-def said_of(script, package):
-    """What a script prints that finds the package in this folder."""
+def said_of(script, *folders):
+    """What a script prints that finds the packages in these folders."""
     done = subprocess.run(
         [sys.executable, script],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(package)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
     )
     assert done.stderr == ""
     return done.stdout
@@ -128,36 +130,51 @@ def said_of(script, package):
 def test_a_script_may_check_at_its_top_level(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(
-        "from minivae.checks import check_gaussian_kl\n"
+        "from minivae_course import check_gaussian_kl\n"
         "def f(mu, logvar):\n"
         "    return (mu**2 + logvar.exp() - 1 - logvar).sum(-1) / 2\n"
         "check_gaussian_kl(f)\n"
     )
-    found = said_of(script, ROOT)
+    found = said_of(script, ROOT, ROOT / "course")
     assert found == "\N{HEAVY CHECK MARK} gaussian_kl: right\n"
 
 
 # --- the line of an error is the student's, wherever the checkout lies -------
 
 
-@pytest.mark.parametrize("place", ["minivae", "a b/minivae", "lib/minivae"])
-def test_a_checkout_of_any_name_names_the_students_line(tmp_path, place):
+# the last one is how a wheel lays the two packages
+@pytest.mark.parametrize(
+    ("place", "course"),
+    [
+        ("minivae", "course"),
+        ("a b/minivae", "course"),
+        ("lib/minivae_course", "course"),
+        ("a b", ""),
+    ],
+)
+def test_a_checkout_of_any_name_names_the_students_line(
+    tmp_path, place, course
+):
     checkout = tmp_path / place
-    shutil.copytree(
-        ROOT / "minivae",
-        checkout / "minivae",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for source, folder in (
+        (ROOT / "minivae", checkout),
+        (ROOT / "course" / "minivae_course", checkout / course),
+    ):
+        shutil.copytree(
+            source,
+            folder / source.name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     script = checkout / "mine.py"
     script.write_text(
-        "from minivae.checks import check_gaussian_kl\n"
+        "from minivae_course import check_gaussian_kl\n"
         "from minivae.objective import effective_beta\n"
         "def f(mu, logvar):\n"
         "    return effective_beta('no such error')\n"
         "check_gaussian_kl(f)\n"
     )
     # raised inside the package, in a line that is not the student's
-    found = said_of(script, checkout)
+    found = said_of(script, checkout, checkout / course)
     assert "gaussian_kl raises ValueError in line 4: error: expec" in found
 
 
@@ -169,6 +186,8 @@ def test_a_checkout_of_any_name_names_the_students_line(tmp_path, place):
         "/home/lib/site-packages/mine.py",
         str(ROOT / "mine.py"),
         str(ROOT / "minivae.py"),
+        str(ROOT / "course" / "mine.py"),
+        "/home/minivae_course/minivae_course/mine.py",
         str(ROOT / "book" / "exercises" / "mine.py"),
         "/tmp/ipykernel_17/2381.py",
         "<ipython-input-1-0123456789ab>",
@@ -184,6 +203,8 @@ def test_code_in_these_files_is_the_students(file):
     [
         minivae.objective.__file__,
         minivae.engine.__file__,
+        minivae_course.__file__,
+        process.__file__,
         torch.nn.functional.__file__,
         torch.utils.data.__file__,
         np.lib.__file__,
@@ -198,6 +219,24 @@ def test_code_in_these_files_is_not_the_students(tmp_path, file):
         (tmp_path / "mine").symlink_to(Path(file).parent)
         link = tmp_path / "mine" / Path(file).name
         assert not process._is_students(str(link))
+
+
+# --- the package moved -------------------------------------------------------
+
+
+def test_the_old_name_says_the_new_one():
+    said = (
+        "minivae.checks is now the package minivae_course: write "
+        "`from minivae_course import check_gaussian_kl`"
+    )
+    for name in ("minivae.checks", "minivae.checks.chapter_05"):
+        with pytest.raises(ImportError) as caught:
+            importlib.import_module(name)
+        assert str(caught.value) == said
+    with pytest.raises(ImportError, match="is now the package minivae_course"):
+        from minivae.checks import check_gaussian_kl  # noqa: F401
+    with pytest.raises(ImportError, match="is now the package minivae_course"):
+        from minivae import checks  # noqa: F401
 
 
 # --- values between processes ------------------------------------------------
@@ -298,6 +337,9 @@ def test_generators_come_back_whole():
 def test_nothing_that_comes_back_is_run():
     function = wire.pack(wire.pack)
     assert wire.unpack(function, trusted=True) is wire.pack
+    function = wire.pack(minivae.objective.gaussian_kl)
+    found = wire.unpack(function, trusted=True)
+    assert found is minivae.objective.gaussian_kl
     assert wire.unpack(function).kind == "function"
     assert wire.unpack(wire.pack(lambda: 0)).kind == "function"
     for bad in (b"", b"{", b'{"kind": 1}', b'{"kind": "tensor", "of": 3}'):

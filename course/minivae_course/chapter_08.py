@@ -8,7 +8,12 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 from torch.nn.functional import one_hot
 
-from minivae.checks.check import (
+from minivae.clinic import LabelToEncoderOnly
+from minivae.data import Images
+from minivae.models import CVAE
+from minivae.notebook import brief
+from minivae.train import TrainConfig, fit
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -22,11 +27,6 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.clinic import LabelToEncoderOnly
-from minivae.data import Images
-from minivae.models import CVAE
-from minivae.notebook import brief
-from minivae.train import TrainConfig, fit
 
 
 def _several(what: str, value: object, n: int, names: str) -> list[Tensor]:

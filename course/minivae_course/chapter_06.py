@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from minivae import VAE
-from minivae.checks.chapter_04 import STANDARD, lively, two
-from minivae.checks.check import (
+from minivae.evaluate import code_grid
+from minivae.notebook import brief
+from minivae.toys import Arc
+from minivae_course.chapter_04 import STANDARD, lively, two
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -20,9 +23,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.evaluate import code_grid
-from minivae.notebook import brief
-from minivae.toys import Arc
 
 
 @check()

@@ -11,14 +11,14 @@ import pkgutil
 
 from IPython.core.getipython import get_ipython
 
-from minivae.checks import process
-from minivae.checks.check import ALL, Check, Verdict
+from minivae_course import process
+from minivae_course.check import ALL, Check, Verdict
 
 __all__ = ["ALL", "Check", "Verdict"]
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name.startswith(("chapter_", "project")):
-        importlib.import_module(f"minivae.checks.{_module.name}")
+        importlib.import_module(f"minivae_course.{_module.name}")
 # check_gaussian_kl and so on
 globals().update({one.__name__: one for one in ALL.values()})
 if get_ipython() is not None:

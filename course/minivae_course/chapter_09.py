@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minivae.checks.check import (
+from minivae_course.check import (
     Draws,
     Student,
     check,

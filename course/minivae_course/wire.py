@@ -64,7 +64,7 @@ class WireError(ValueError):
         >>> unpack(b"{}")
         Traceback (most recent call last):
             ...
-        minivae.checks.wire.WireError: 'kind'
+        minivae_course.wire.WireError: 'kind'
     """
 
 
@@ -83,7 +83,7 @@ def unpack(message: bytes, trusted: bool = False) -> Any:
 
     Args:
         message: of `pack`.
-        trusted: from the check itself, which may name functions of minivae.
+        trusted: from the check itself, which may name functions of ours.
 
     Returns:
         The value; a tensor on the CPU.
@@ -152,7 +152,7 @@ def _described(value: Any) -> tuple[str, object]:
     elif (
         callable(value)
         and hasattr(value, "__qualname__")  # an object has none
-        and str(value.__module__).startswith("minivae.")
+        and str(value.__module__).startswith(("minivae.", "minivae_course."))
     ):
         return "function", f"{value.__module__}:{value.__qualname__}"
     elif isinstance(value, bool | int | float | str):

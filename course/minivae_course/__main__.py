@@ -1,7 +1,7 @@
 """Release an assignment and grade a class, with nbgrader's commands.
 
-    python -m minivae.checks release 04_elbo_and_reparameterisation
-    python -m minivae.checks grade 04_elbo_and_reparameterisation
+    python -m minivae_course release 04_elbo_and_reparameterisation
+    python -m minivae_course grade 04_elbo_and_reparameterisation
 
 In a course folder. What students hand in belongs into
 `submitted/STUDENT/ASSIGNMENT/`.
@@ -142,7 +142,7 @@ def main(words: list[str] | None = None) -> int:
         SystemExit: 2
     """
     top = argparse.ArgumentParser(
-        prog="python -m minivae.checks",
+        prog="python -m minivae_course",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

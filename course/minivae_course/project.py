@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from minivae import CVAE, evaluate, log_likelihood
-from minivae.checks.check import (
+from minivae.data import Images, Rows, Table
+from minivae.evaluate import active_units, codes, log_importance_weights
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -26,8 +28,6 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.data import Images, Rows, Table
-from minivae.evaluate import active_units, codes, log_importance_weights
 
 ALLOWED = "MINIVAE_WORKED_EXAMPLE"
 EXAMPLE = ("wine", (178, 13))  # name, and size of both splits together

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Chi2
 
-from minivae.checks.check import (
+from minivae.latent import pictures
+from minivae.models import Autoencoder
+from minivae.notebook import brief
+from minivae_course.check import (
     Draws,
     Student,
     check,
@@ -20,9 +23,6 @@ from minivae.checks.check import (
     require,
     tensor,
 )
-from minivae.latent import pictures
-from minivae.models import Autoencoder
-from minivae.notebook import brief
 
 # --- 2.1 ---------------------------------------------------------------------
 

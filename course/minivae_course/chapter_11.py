@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from minivae import timing
-from minivae.checks.check import (
+from minivae.models import CVAE
+from minivae_course.check import (
     Draws,
     Student,
     check,
@@ -18,7 +19,6 @@ from minivae.checks.check import (
     tensor,
     whole,
 )
-from minivae.models import CVAE
 
 # --- a lying clock
 

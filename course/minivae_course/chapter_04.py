@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minivae import VAE
-from minivae.checks.check import (
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,

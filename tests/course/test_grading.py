@@ -11,9 +11,11 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from minivae.checks.__main__ import main
-from minivae.checks.process import Apart
+import minivae_course
+from minivae_course.__main__ import main
+from minivae_course.process import Apart
 
+OURS = Path(minivae_course.__file__).resolve().parent
 NAME = "04_elbo_and_reparameterisation"
 SOURCE = ROOT / "course" / "source" / NAME / f"{NAME}.ipynb"
 CODE = "gaussian_kl_code"
@@ -124,9 +126,9 @@ def patches_everything(nb, course):
     cell(nb, CODE).source = """
 import sys
 import torch
-import minivae.checks as checks
-import minivae.checks.check as module
-import minivae.checks.grading as grading
+import minivae_course as checks
+import minivae_course.check as module
+import minivae_course.grading as grading
 torch.allclose = lambda *a, **k: True
 torch.Tensor.abs = lambda *a: torch.zeros(1)
 module.equal = lambda *a, **k: None
@@ -277,6 +279,15 @@ FENCED = {
     "torch.save(torch.ones(2), 'mine'); os.remove('mine')": True,
     "load_digits('builtin')": True,
     "shutil.rmtree(tempfile.mkdtemp(dir='.'))": True,
+    # the checks lie in a folder with solutions, in a checkout
+    "import minivae_course.grading": True,
+    "open({ours!r} + '/check.py').read()": True,
+    "os.listdir({ours!r} + '/../source')": False,
+    "open({ours!r} + '/../source/project/project.ipynb').read()": False,
+    "open({ours!r} + '/check.py', 'a')": False,
+    "os.open({ours!r} + '/check.py', os.O_TRUNC)": False,
+    "os.open({ours!r}, 0)": False,
+    "os.rename({ours!r} + '/check.py', 'mine')": False,
     # the last one, since it stays there
     "os.chdir({course!r}); open('gradebook.db')": False,
 }
@@ -288,7 +299,7 @@ def fenced(tmp_path_factory):
     course = tmp_path_factory.mktemp("closed") / "course"
     course.mkdir()
     (course / "gradebook.db").write_text("marks")
-    worker = Apart(None, 120, (str(course),))
+    worker = Apart(None, 120, (str(course), str(OURS.parent)))
     start = (
         "import os, shutil, socket, subprocess, tempfile, torch\n"
         "from minivae import load_digits\nopen('mine', 'w').write('x')"
@@ -302,7 +313,7 @@ def fenced(tmp_path_factory):
 @pytest.mark.parametrize("code", FENCED)
 def test_a_submission_meets_the_fence_and_its_own_folder_is_open(fenced, code):
     worker, course = fenced
-    source = code.format(course=course)
+    source = code.format(course=course, ours=str(OURS))
     error = worker.ask({"op": "cell", "source": source}).get("error")
     assert (error is None) == FENCED[code]
     if error:

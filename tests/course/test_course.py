@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 from nbclient import NotebookClient
 
-from minivae.checks import ALL
-from minivae.checks.process import Apart
+from minivae_course import ALL
+from minivae_course.process import Apart
 
 SPEC = importlib.util.spec_from_file_location(
     "exercises", ROOT / "course" / "exercises.py"

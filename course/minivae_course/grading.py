@@ -16,8 +16,8 @@ from nbgrader import utils
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float
 
-from minivae.checks import process
-from minivae.checks.check import ALL, Verdict
+from minivae_course import process
+from minivae_course.check import ALL, Verdict
 
 SEEDS = (0, 1, 2, 3)  # of the inputs that are tried
 

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from minivae import clinic
-from minivae.checks.check import (
+from minivae.evaluate import evaluate
+from minivae.models import VAE
+from minivae.objective import gaussian_kl
+from minivae.train import TrainConfig, fit
+from minivae_course.check import (
     Draws,
     Student,
     WrongError,
@@ -20,10 +24,6 @@ from minivae.checks.check import (
     number,
     require,
 )
-from minivae.evaluate import evaluate
-from minivae.models import VAE
-from minivae.objective import gaussian_kl
-from minivae.train import TrainConfig, fit
 
 TESTS = {
     "KL": "the KL is that of torch.distributions",
