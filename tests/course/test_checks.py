@@ -28,7 +28,8 @@ from minivae_course.check import Check
 from minivae_course.process import Apart, GoneError, Here
 
 BANK = answers.load()
-SEEDS = range(10)
+# of the inputs that each answer is tried with; the weekly run has ten
+SEEDS = range(int(os.environ.get("MINIVAE_SEEDS", 2)))
 
 
 def verdict(answer, seed):
