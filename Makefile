@@ -97,7 +97,7 @@ course: $(VENV)/.ready ## open JupyterLab with nbgrader in [COURSE=folder]
 	cp -r -n course/source course/nbgrader_config.py "$(COURSE)"
 	cd "$(COURSE)" && "$(CURDIR)/$(VENV)/bin/jupyter" lab
 
-refresh: $(VENV)/.ready ## run chapters, store outputs [CHAPTER=name], appendices
+refresh: $(VENV)/.ready ## store what is out of date anew [CHAPTER=name, --all]
 	$(VENV)/bin/python book/_ext/refresh.py $(CHAPTER)
 
 appendices: $(VENV)/.ready ## write claims, versions, package and API pages

@@ -153,13 +153,7 @@ def test_stored_outputs_belong_to_the_present_cells(path):
 @pytest.mark.filterwarnings("default:outputs older")
 def test_outputs_older_than_the_package_are_listed(path):
     """A warning: nbval runs the chapter with the present code anyway."""
-    stored = nbformat.read(path, as_version=4).metadata["minivae"]["modules"]
-    changed = [
-        name
-        for name, value in stored.items()
-        if refresh.module_fingerprint(name) != value
-    ]
-    if changed:
+    if changed := refresh.older_than(path):
         warnings.warn(
             f"outputs older than {', '.join(changed)}: before a release, run "
             f"make refresh CHAPTER={path.stem}",

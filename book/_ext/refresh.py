@@ -1,7 +1,9 @@
 """Run chapters and store their outputs, the same bytes for the same code.
 
-    python book/_ext/refresh.py                       # every chapter
+    python book/_ext/refresh.py                       # what is out of date
+    python book/_ext/refresh.py --all                 # every chapter
     python book/_ext/refresh.py 05_a_map_of_digits    # one or several
+    python book/_ext/refresh.py --check               # run none: fail if any
 
 Without it a figure or a number of a page could be older than the code beside
 it, and every run would change files without changing what they say. So each
@@ -242,6 +244,19 @@ def refresh(path: Path) -> dict:
     return found["run"]
 
 
+def older_than(path: Path) -> list[str]:
+    """The parts of the code that changed since a chapter was stored."""
+    notebook = nbformat.read(path, as_version=4)
+    stored = notebook.metadata["minivae"]
+    changed = [
+        name
+        for name, value in stored["modules"].items()
+        if module_fingerprint(name) != value
+    ]
+    cells = cells_fingerprint(notebook) != stored["cells"]
+    return ["its cells"] * cells + changed
+
+
 def note_run(name: str, run: dict) -> None:
     """Keep how a chapter was run, for the appendix."""
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
@@ -252,8 +267,21 @@ def note_run(name: str, run: dict) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Refresh the named chapters, or all."""
+    """Refresh the named chapters, or those that are out of date."""
     known = {path.stem: path for path in chapters()}
+    if names in ([], ["--check"]):
+        stale = {name: older_than(path) for name, path in known.items()}
+        for name, parts in stale.items():
+            if parts:
+                print(f"{name} is older than {', '.join(parts)}")
+        if names and any(stale.values()):
+            sys.exit("stored outputs are out of date: run make refresh")
+        names = [name for name, parts in stale.items() if parts]
+        if not names:
+            print("All stored outputs belong to the present code")
+            return
+    elif names == ["--all"]:
+        names = list(known)
     unknown = [n for n in names if Path(n).stem not in known]
     if unknown:
         sys.exit(f"no chapter {unknown[0]}; there are {', '.join(known)}")
@@ -265,7 +293,7 @@ def main(names: list[str]) -> None:
             "stored outputs are made on MNIST, but only the built-in digits "
             "were found; set MINIVAE_DATA to a folder that has MNIST/raw in it"
         )
-    for name in names or known:
+    for name in names:
         path = known[Path(name).stem]
         print(f"{path.name} ...", end=" ", flush=True)
         run = refresh(path)
