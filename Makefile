@@ -23,8 +23,6 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export MPLBACKEND = agg
-# a thread that waits for others would keep a core busy
-export OMP_WAIT_POLICY = passive
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 EMPTY :=
@@ -52,7 +50,7 @@ serve: ## show the built pages at http://localhost:8000
 	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
 # every core runs tests, one thread each; a chapter stays on its core
-PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto \
+PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n logical \
   --maxprocesses 8
 NBVAL = $(PYTEST) --dist loadfile book --ignore=book/exercises --nbval \
   --nbval-current-env --nbval-cell-timeout=1800 \
