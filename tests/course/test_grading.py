@@ -20,8 +20,9 @@ NAME = "04_elbo_and_reparameterisation"
 SOURCE = ROOT / "course" / "source" / NAME / f"{NAME}.ipynb"
 CODE = "gaussian_kl_code"
 LIMITS = """
-c.Grade.cell_seconds = 30
-c.Grade.check_seconds = 30
+c.Grade.cell_seconds = 10
+c.Grade.cells_seconds = 300
+c.Grade.check_seconds = 10
 """
 
 
@@ -234,7 +235,7 @@ def test_each_student_gets_feedback_with_the_verdicts(graded):
         text = page.read_text()
         assert "gaussian_kl" in text
     page = folder / "loops_in_a_cell" / NAME / f"{NAME}.html"
-    assert "still running after 30 seconds" in page.read_text()
+    assert "still running after 10 seconds" in page.read_text()
     page = folder / "empty" / NAME / f"{NAME}.html"
     assert "not written yet" in page.read_text()
 
