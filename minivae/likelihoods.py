@@ -7,9 +7,9 @@ What the package asks of a likelihood:
 - `mean(params)` and `sample(params, generator)`, rows to look at;
 - `prepare(x, generator)`, what is done to data before they are scored.
 
-The last three may be missing where nobody calls them. A kind may also have a
-`support`, be `binary` (0 or 1, for which half the bits are enough), and know
-a shorter way to `log_prob_of_pairs`.
+`sample` and `prepare` may be missing where nobody calls them. A kind may also
+have a `name`, a `support`, be `binary` (0 or 1, for which half the bits are
+enough), and know a shorter way to `log_prob_of_pairs`.
 
 x is (B, *shape). params are (..., B, *shape), with one more dimension of
 n_params at the end where that is more than one.
