@@ -391,6 +391,20 @@ def test_wrong_options_are_refused(call, name):
         call()
 
 
+@pytest.mark.parametrize("name", [n for n in LIKELIHOODS if n != "gaussian"])
+@pytest.mark.parametrize("value", [-0.5, 1.5])
+def test_values_out_of_the_support_are_refused(name, value):
+    model = VAE(1, (), name, shape=(3,))
+    with refused("x:"):
+        model(torch.full((2, 3), value))
+
+
+def test_a_sigma_beside_a_likelihood_of_your_own_is_refused():
+    with refused("sigma:") as caught:
+        VAE(1, (), Gaussian(), sigma=0.5, shape=(3,))
+    assert "Gaussian(0.1)" in str(caught.value)
+
+
 def test_a_sigma_is_fixed_or_learned_or_one_for_each_value():
     fixed, shared, each = (
         make_likelihood("gaussian", (2, 3), sigma)

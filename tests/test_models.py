@@ -449,6 +449,23 @@ def test_floats_of_another_size_are_converted(kind):
     assert drawn.dtype == torch.float64
 
 
+def test_the_defaults_are_those_that_the_book_uses():
+    for kind in (Autoencoder, VAE, CVAE):
+        model = kind()
+        assert (model.n_latent, model.shape) == (20, (1, 28, 28))
+        assert model.options["hidden"] == (256, 128)
+        assert model.device == torch.device("cpu")
+
+
+def test_in_training_one_row_tells_a_wrong_scale():
+    model, x = build("vae"), X.clone()
+    x[0] *= 255
+    with refused("x:"):
+        model(x)
+    with refused("x:"):
+        model.eval()(x.flip(0))  # and at rest any row
+
+
 def test_values_that_give_no_finite_code_are_named():
     model = build("gaussian")
     with torch.no_grad(), refused("x:") as caught:
