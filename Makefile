@@ -49,7 +49,7 @@ serve: ## show the built pages at http://localhost:8000
 	@test -f $(PAGE) || $(MAKE) book
 	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
-# every core runs tests, one thread each; a chapter stays on its core
+# up to eight cores run tests, one thread each; a chapter stays on its core
 PYTEST = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n logical \
   --maxprocesses 8
 NBVAL = $(PYTEST) --dist loadfile book --ignore=book/exercises --nbval \
@@ -66,8 +66,10 @@ test-all: test book ## and pages, browser, faults, grading, chapters on MNIST
 	  2>/dev/null; then $(NBVAL); \
 	  else echo "No MNIST: the chapters ran on the built-in digits alone"; fi
 
-release-check: test-all ## and every stored output belongs to the present code
+release-check: $(VENV)/.ready ## test-all on MNIST, and no output is out of date
 	$(VENV)/bin/python book/_ext/refresh.py --check
+	$(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')"
+	$(MAKE) test-all
 
 lint: $(VENV)/.ready ## check style, formatting and types
 	$(VENV)/bin/ruff check .
@@ -87,12 +89,13 @@ bench: $(BENCH)/.ready ## compare speed with other packages [ARGS=--quick]
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 lab: $(VENV)/.ready ## open the chapters in JupyterLab
-	JUPYTER_CONFIG_PATH="$(CURDIR)/book/_ext/lab" \
+	JUPYTER_CONFIG_PATH="$(CURDIR)/book/_ext/lab:$$JUPYTER_CONFIG_PATH" \
 	  $(VENV)/bin/jupyter lab --notebook-dir=book
 
 course: $(VENV)/.ready ## open JupyterLab with nbgrader in [COURSE=folder]
 	mkdir -p "$(COURSE)"
-	cp -r -n course/source course/nbgrader_config.py "$(COURSE)"
+	test -e "$(COURSE)/source" || \
+	  cp -r course/source course/nbgrader_config.py "$(COURSE)"
 	cd "$(COURSE)" && "$(CURDIR)/$(VENV)/bin/jupyter" lab
 
 refresh: $(VENV)/.ready ## store what is out of date anew [CHAPTER=name, --all]

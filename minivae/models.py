@@ -165,7 +165,7 @@ class Autoencoder(nn.Module):
 
     def _encoded(self, x: Tensor, y: Tensor | None) -> Tensor:
         x = self._rows(x)
-        # in training one row tells a wrong scale, and the loss tells the rest
+        # in training one row is looked at; `fit` has looked at all its data
         validate.finite("x", x[:1] if self.training else x, self.support)
         told = self.condition_vector(y, len(x))
         out = self.encoder(x) if told is None else self.encoder(x, told)

@@ -1,6 +1,7 @@
 """Wrong versions of the package: does a test refuse each of them?
 
-    python tests/mutants.py                        what differs from main
+    python tests/mutants.py                        what differs from main,
+                                                   or a sample of all
     python tests/mutants.py objective engine.run   these modules
     python tests/mutants.py models.VAE --sample 20 --seed 1
     python tests/mutants.py "objective.binarize: 2 to 3 (3)"
@@ -43,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # modules whose tests are in files of other names; else the name says it
 TESTS = {
     "__main__": ["cli"],
+    "data": ["data", "likelihoods"],
     "engine": ["engine", "train"],
     "engine.checkpoint": ["checkpoint", "engine"],
     "store": ["checkpoint", "train"],
@@ -178,18 +180,18 @@ def mutants(module: str, source: bytes) -> Iterator[Mutant]:
 
 def sources() -> dict[str, Path]:
     """The modules by their names, such as "engine.run"."""
-    paths = (ROOT / "minivae").rglob("*.py")
+    paths = sorted((ROOT / "minivae").rglob("*.py"))
     names = (p.relative_to(ROOT / "minivae").with_suffix("") for p in paths)
     return {".".join(n.parts): ROOT / f"minivae/{n}.py" for n in names}
 
 
 def changed() -> list[str]:
-    """The modules that differ from the branch main."""
+    """The modules that differ from the branch main; none on main itself."""
     paths = []
     for command in ("diff --name-only --merge-base main --", "ls-files -o"):
         words = ["git", "-C", ROOT, *command.split(), "minivae"]
-        done = subprocess.run(words, capture_output=True, text=True)
-        paths += [ROOT / line for line in done.stdout.splitlines()]
+        done = subprocess.check_output(words, text=True)
+        paths += [ROOT / line for line in done.splitlines()]
     return [name for name, path in sources().items() if path in paths]
 
 
@@ -208,7 +210,7 @@ class Trial:
         for item in ROOT.iterdir():
             if item.name in ("minivae", "tests"):
                 shutil.copytree(item, tree / item.name)
-            elif item.name not in (".git", "_build"):
+            elif item.name not in (".git", "_build", ".pytest_cache"):
                 (tree / item.name).symlink_to(item)
 
     def run(self, files: list[str]) -> None:

@@ -471,6 +471,11 @@ def test_values_that_give_no_finite_code_are_named():
     with torch.no_grad(), refused("x:") as caught:
         model(1e38 * X)
     assert "standardise" in str(caught.value)
+    with torch.no_grad():
+        for weight in model.encoder.parameters():
+            weight.mul_(100)
+        with refused("x:"):
+            model.encode_mean(1e38 * X)
 
 
 def test_a_likelihood_that_does_not_sum_is_named():

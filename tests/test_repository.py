@@ -518,9 +518,8 @@ def documented():
     return dict(re.findall(r"^([a-z-]+):.*## (.*)$", MAKEFILE, re.M))
 
 
-def by_make(folder, *words, alone=True):
-    """What make would run: (folder, words) of each command."""
-    words = ["PYTHON=PYTHON", "UV=UV", *words] if alone else words
+def by_make(folder, *words):
+    """What make would run: the words of each command."""
     done = subprocess.run(
         ["make", "-n", *words],
         cwd=folder,
@@ -531,13 +530,10 @@ def by_make(folder, *words, alone=True):
     )
     commands = []
     for line in re.sub(r"\\\n", " ", done.stdout).splitlines():
-        place = ""
-        if match := re.match(r"cd (\w+) && \.\./(.*)", line):
-            place, line = match.groups()
         found = tuple(shlex.split(line))
         # words to the reader and stamps, and make's talk about folders
         if found and not re.match(r"(echo|touch|test|make)\b", line):
-            commands.append((place, found))
+            commands.append(found)
     return commands
 
 
@@ -587,11 +583,16 @@ def test_make_understands_its_commands_in_a_path_with_a_space(name, tmp_path):
     (here / "benchmarks").mkdir()
     shutil.copy(ROOT / "benchmarks/requirements.txt", here / "benchmarks")
     program = tmp_path / "c d" / "python3"
-    commands = by_make(here, name, f"PYTHON={program}", alone=False)
-    for _, words in commands:
+    commands = by_make(here, name, f"PYTHON={program}")
+    for words in commands:
         assert not any(word.endswith(("/a", "/c")) for word in words), words
         if str(program.parent.name) in " ".join(words):
             assert str(program) in words
+
+
+def test_the_pages_are_set_up_from_the_lock():
+    assert "-r $(SITE)/site.in" in MAKEFILE
+    assert "-c requirements.lock" in MAKEFILE
 
 
 def test_the_builder_of_pages_stays_out_of_other_folders():

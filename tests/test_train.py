@@ -29,6 +29,7 @@ from minivae import (
     TrainConfig,
     batches,
     checkpoint,
+    clinic,
     engine,
     evaluate,
     fit,
@@ -148,12 +149,14 @@ def test_a_killed_run_resumes_bit_for_bit(digits, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        while True:  # as long as it runs
+        for _ in range(200_000):  # half an hour, to end a hang
             # a file that exists is a whole one, also while it is replaced
             if path.exists() and checkpoint.load(path)["epoch"]:
                 break
             assert process.poll() is None, "it ended by itself"
             time.sleep(0.01)
+        else:
+            pytest.fail("it saved nothing")
     finally:
         process.kill()
         process.wait()
@@ -1098,9 +1101,23 @@ def test_fit_once_tells_models_apart_or_keeps_none(
         lambda: changed(squash=torch.tanh),
         lambda: changed(scale=torch.ones(())),
     ]
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path / "none"))
     for make in unknown:
         fit_once(make(), small, config)
-    assert len(list(tmp_path.iterdir())) == len(different)
+    assert not (tmp_path / "none").exists()
+
+
+def test_fit_once_sees_the_code_of_a_model_of_another_module(
+    monkeypatch, small, tmp_path
+):
+    monkeypatch.setenv("MINIVAE_CACHE", str(tmp_path))
+    seen, source = [], inspect.getsource
+    monkeypatch.setattr(
+        inspect, "getsource", lambda thing: seen.append(thing) or source(thing)
+    )
+    fit_once(clinic.PATIENTS[0](), small, replace(CONFIG, epochs=1))
+    names = {module.__name__ for module in seen}
+    assert {"minivae.clinic", "minivae.train", "minivae.models"} <= names
 
 
 class Tied(torch.nn.Module):
@@ -1159,6 +1176,7 @@ def test_a_file_fills_no_model_of_other_options(small, tmp_path):
         load_model(path, model=other)
     assert "likelihood is 'bernoulli' there" in str(caught.value)
     assert load_model(path, model=VAE(2, (8,), beta=4.0)).beta == 4.0
+    load_model(path, model=VAE(2, (8,), seed=1))
 
 
 class Keeps(VAE):

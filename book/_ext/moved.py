@@ -82,7 +82,7 @@ def failures(folder: Path) -> Iterator[tuple[str, str]]:
         text = COLOUR.sub("", path.read_text(encoding="utf-8"))
         # nbclient repeats the error, and make has the last word
         errors = re.findall(r"^\w+(?:\.\w+)*Error\b.*", text, re.M)
-        lines = FAILED.findall(text) or errors or text.split("\n")
+        lines = FAILED.findall(text) or errors or text.rstrip().split("\n")
         yield path.stem, lines[-1] or "no output"
 
 

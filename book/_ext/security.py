@@ -38,6 +38,8 @@ INLINE = re.compile(
 
 def protect(html: str) -> str:
     """The page with a policy that allows the scripts which it has now."""
+    if CHARSET not in html:
+        raise ValueError(f"a page without {CHARSET} would have no policy")
     sources = ["'self'"]
     for script in dict.fromkeys(INLINE.findall(html)):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
