@@ -373,23 +373,24 @@ def f():
     assert lines_of_code(text) == 7
 
 
-# what a student reads from end to end, and all that a page can use. The
-# plan aims at 700 and 2,900: these numbers may only fall
-READ = ("objective", "likelihoods", "priors", "networks", "models", "train")
-MOST_READ, MOST = 840, 4340
+# these numbers may only fall: the plan aims at 2,400 in all. Likelihoods and
+# networks are where a reader adds, and are not counted
+MOST_READ, MOST = 525, 4025
+READ = ("objective", "priors", "models", "train")
+OPEN = ("explorer", "likelihoods.py", "networks.py")
 
 
 def test_the_package_can_be_read_in_an_evening():
-    counts = {file: lines_of_code(file.read_text()) for file in SOURCES}
+    counts = {
+        file: lines_of_code(file.read_text())
+        for file in SOURCES
+        if file.relative_to(PACKAGE).parts[0] not in OPEN
+    }
     read = sum(counts[PACKAGE / f"{name}.py"] for name in READ)
-    core = sum(
-        n
-        for file, n in counts.items()
-        # and not what only says where something went
-        if file.relative_to(PACKAGE).parts[0] not in ("explorer", "checks.py")
-    )
-    assert read <= MOST_READ
-    assert core <= MOST
+    advice = "say it in fewer lines, or look what can go"
+    assert read <= MOST_READ, f"{read} lines in {READ}: {advice}"
+    core = sum(counts.values())
+    assert core <= MOST, f"{core} lines in the package: {advice}"
 
 
 def test_public_names_exist_and_are_documented():

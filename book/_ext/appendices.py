@@ -62,8 +62,10 @@ def main() -> None:
 
 
 def chapters() -> list[Path]:
-    """All chapters in reading order."""
-    return sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+    """The chapters of the contents, in reading order; drafts are not."""
+    contents = (BOOK.parent / "_toc.yml").read_text(encoding="utf-8")
+    names = re.findall(r"- file: book/(\d\d_\w+)$", contents, re.M)
+    return [BOOK / f"{name}.ipynb" for name in names]
 
 
 def headings(text: str) -> Iterator[str]:

@@ -30,6 +30,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 sys.path.append(str(Path(__file__).resolve().parent))
+import appendices
 import install_cell
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -59,8 +60,8 @@ print(json.dumps(dict(
 
 
 def chapters() -> list[Path]:
-    """All chapters in reading order, and the page to play with."""
-    return [*sorted(BOOK.glob("[0-9][0-9]_*.ipynb")), BOOK / "try_it.ipynb"]
+    """The chapters of the contents, and the page to play with."""
+    return [*appendices.chapters(), BOOK / "try_it.ipynb"]
 
 
 def module_fingerprint(name: str) -> str:
@@ -247,7 +248,9 @@ def refresh(path: Path) -> dict:
 def older_than(path: Path) -> list[str]:
     """The parts of the code that changed since a chapter was stored."""
     notebook = nbformat.read(path, as_version=4)
-    stored = notebook.metadata["minivae"]
+    stored = notebook.metadata.get("minivae")
+    if stored is None:
+        return ["itself: it was never stored"]
     changed = [
         name
         for name, value in stored["modules"].items()
@@ -260,8 +263,8 @@ def older_than(path: Path) -> list[str]:
 def note_run(name: str, run: dict) -> None:
     """Keep how a chapter was run, for the appendix."""
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
-    there = {path.stem for path in chapters()}
-    runs = {k: v for k, v in runs.items() if k in there} | {name: run}
+    there = [path.stem for path in chapters()]  # and no drafts
+    runs = {k: v for k, v in (runs | {name: run}).items() if k in there}
     text = json.dumps(runs, indent=2, sort_keys=True) + "\n"
     RUNS.write_text(text, encoding="utf-8", newline="\n")
 
@@ -269,6 +272,7 @@ def note_run(name: str, run: dict) -> None:
 def main(names: list[str]) -> None:
     """Refresh the named chapters, or those that are out of date."""
     known = {path.stem: path for path in chapters()}
+    drafts = {path.stem: path for path in sorted(BOOK.glob("*.ipynb"))}
     if names in ([], ["--check"]):
         stale = {name: older_than(path) for name, path in known.items()}
         for name, parts in stale.items():
@@ -282,6 +286,7 @@ def main(names: list[str]) -> None:
             return
     elif names == ["--all"]:
         names = list(known)
+    known |= drafts
     unknown = [n for n in names if Path(n).stem not in known]
     if unknown:
         sys.exit(f"no chapter {unknown[0]}; there are {', '.join(known)}")
@@ -299,8 +304,6 @@ def main(names: list[str]) -> None:
         run = refresh(path)
         note_run(path.stem, run)
         print(f"{run['seconds']:.0f} s", flush=True)
-    import appendices  # of this folder
-
     appendices.main()
 
 

@@ -20,7 +20,11 @@ SPEC = importlib.util.spec_from_file_location(
 exercises = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(exercises)
 SOURCES = exercises.sources()
-CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+CONTENTS = (ROOT / "_toc.yml").read_text()
+CHAPTERS = [
+    ROOT / "book" / f"{name}.ipynb"
+    for name in re.findall(r"- file: book/(\d\d_\w+)$", CONTENTS, re.M)
+]
 KINDS = {
     "write a function",
     "predict, then run",
