@@ -63,9 +63,13 @@ def tidy(html: str, template: str) -> str:
 def mend_pages(app) -> None:
     """Let what a template gives be mended before it becomes a file."""
     render = app.builder.templates.render
-    app.builder.templates.render = lambda template, context: protect(
-        tidy(render(template, context), template)
-    )
+
+    def mended(template: str, context: dict) -> str:
+        html = tidy(render(template, context), template)
+        # the theme also renders parts of a page, which have no head
+        return protect(html) if "<html" in html else html
+
+    app.builder.templates.render = mended
 
 
 def without_unused(css: str, words: set[str]) -> str:
