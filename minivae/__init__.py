@@ -1,5 +1,6 @@
 """Autoencoders, VAEs and conditional VAEs: the package behind the book."""
 
+from minivae.completion import PixelCVAE
 from minivae.data import DatasetError, Images, Table, batches, load_digits
 from minivae.engine import checkpoint
 from minivae.engine.checkpoint import CheckpointError
@@ -30,6 +31,7 @@ __all__ = [
     "DatasetError",
     "History",
     "Images",
+    "PixelCVAE",
     "Table",
     "TrainConfig",
     "batches",

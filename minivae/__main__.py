@@ -14,6 +14,12 @@ import numpy as np
 import torch
 
 from minivae import data, engine, validate
+from minivae.completion import (
+    PixelCVAE,
+    complete,
+    completion_likelihood,
+    quadrants,
+)
 from minivae.engine import Processes, find_device, processes
 from minivae.engine.checkpoint import CheckpointError
 from minivae.evaluate import evaluate, log_likelihood
@@ -26,6 +32,7 @@ from minivae.store import load_model
 from minivae.train import TrainConfig, fit
 
 MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
+QUARTERS = "quarters that are given, for a cvae that is told pixels"
 OPTIONS = {  # of `TrainConfig`
     "epochs": "passes over the data",
     "batch_size": "rows in a batch; by the size of the data if not given",
@@ -33,6 +40,7 @@ OPTIONS = {  # of `TrainConfig`
     "warmup": "steps until the step size is reached",
     "decay": "share of the steps, the last, in which it falls to 0",
     "kl_warmup": "steps until the KL has its full weight",
+    "kl_cycles": "how often the KL warms up, with as many steps between",
     "seed": "selects initial weights, order and noise",
     "device": "auto is CUDA, else MPS, else the CPU",
     "precision": "of matrix products; auto is the fastest that is safe",
@@ -105,8 +113,15 @@ def parser() -> argparse.ArgumentParser:
     add("--likelihood", choices=kinds, help="of x, for vae and cvae")
     each = "of a Gaussian: a number, or each to learn one for each pixel"
     add("--sigma", type=_sigma, help=each)
-    add("--prior", choices=tuple(PRIORS), help="of z, for vae and cvae")
+    add("--prior", choices=PRIORS, help="of z, for vae and cvae")
     add("--beta", type=float, help="weight of the KL")
+    bound = "codes for each row; more than 1 for the importance-weighted bound"
+    add("--n-samples", type=int, help=bound)
+    free = "nats of KL that each latent dimension may use for nothing"
+    add("--free-bits", type=float, help=free)
+    told = "what a cvae is told: the label if not given, or part of the pixels"
+    add("--condition", choices=("label", "pixels"), help=told)
+    add("--given", type=int, nargs="+", help=f"{QUARTERS}: 1 2 3 if not given")
     words = {"precision": engine.PRECISIONS, "compile": engine.COMPILE}
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
@@ -125,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument(
         "--samples", type=int, default=100, help="codes for the likelihood"
     )
+    score.add_argument("--given", type=int, help=QUARTERS)
     score.add_argument("--device", default="auto", help=OPTIONS["device"])
 
     draw = command("sample", "Draw new digits.")
@@ -132,6 +148,8 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True, help="file to read")
     add("--digit", type=int, help="0 to 9, for a cvae; all in turn if not")
     add("--n", type=int, default=100, help="how many")
+    add("--given", type=int, help=f"complete test pictures: {QUARTERS}")
+    add("--rows", type=int, default=10, help="pictures to complete")
     add("--seed", type=int, default=0, help="selects the codes")
     add("--out", required=True, help="file to write, .png or .npy")
     return top
@@ -158,13 +176,36 @@ def run_train(args: argparse.Namespace) -> dict:
     """
     options = {
         name: value
-        for name in ("likelihood", "sigma", "prior", "beta")
+        for name in (
+            "likelihood",
+            "sigma",
+            "prior",
+            "beta",
+            "n_samples",
+            "free_bits",
+            "given",
+        )
         if (value := getattr(args, name)) is not None
     }
     if options and args.model == "ae":
         raise ValueError(
             f"--{next(iter(options))}: an autoencoder has none; leave it out, "
             "or train --model vae"
+        )
+    pixels = args.condition == "pixels"
+    if args.condition and args.model != "cvae":
+        raise ValueError(
+            f"--condition: a {args.model} has none, got {args.condition}; "
+            "leave it out, or train --model cvae"
+        )
+    if "given" in options and not pixels:
+        raise ValueError(
+            "--given: only a cvae that is told pixels has it; add "
+            "--condition pixels"
+        )
+    if "prior" in options and pixels:
+        raise ValueError(
+            "--prior: with --condition pixels it is conditional; leave it out"
         )
     if args.checkpoint == "":
         raise ValueError(
@@ -175,7 +216,7 @@ def run_train(args: argparse.Namespace) -> dict:
         **{f.name: getattr(args, f.name) for f in fields(TrainConfig)}
     )
     digits = data.load_digits(args.data, "train")
-    model = MODELS[args.model](
+    model = (PixelCVAE if pixels else MODELS[args.model])(
         n_latent=args.n_latent,
         hidden=args.hidden,
         shape=digits.shape if args.shape is None else tuple(args.shape),
@@ -221,12 +262,18 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     model = load_model(args.checkpoint, find_device(args.device))
     _refuse_conditions(model, "--checkpoint", "evaluate")
     test = data.load_digits(args.data, "test")
-    if math.prod(model.shape) != math.prod(test.shape):
+    _check_shape(model, test)
+    completes = isinstance(model, PixelCVAE)
+    if completes != (args.given is not None):
         raise ValueError(
-            f"--checkpoint: this model is for rows of {model.shape}, but "
-            f"pictures of {test.source} are {test.shape}; call "
-            "minivae.evaluate in Python with your data"
+            "--given: expected how many quarters are given, 1, 2 or 3, for a "
+            f"cvae that is told pixels and no other, got {args.given} for a "
+            f"{type(model).__name__}"
         )
+    if completes:
+        nats = completion_likelihood(model, test, args.given, args.samples)
+        about = {"given": args.given, "n": len(test), "data": test.source}
+        return {"negative_cll": -nats} | about
     scores: dict[str, float | None] = dict.fromkeys(
         ("elbo", "kl", "log_likelihood")
     )
@@ -236,6 +283,15 @@ def run_evaluate(args: argparse.Namespace) -> dict:
             model, test, args.samples, progress=True
         )
     return scores | {"n": len(test), "data": test.source}
+
+
+def _check_shape(model: Any, test: data.Images) -> None:
+    if math.prod(model.shape) != math.prod(test.shape):
+        raise ValueError(
+            f"--checkpoint: this model is for rows of {model.shape}, but "
+            f"pictures of {test.source} are {test.shape}; call "
+            "minivae.evaluate in Python with your data"
+        )
 
 
 def _refuse_conditions(model: Any, option: str, call: str) -> None:
@@ -285,6 +341,8 @@ def run_sample(args: argparse.Namespace) -> dict:
             f"--out: rows of {model.shape} are no grey or coloured pictures; "
             "choose a name that ends in .npy"
         )
+    if isinstance(model, PixelCVAE) or args.given is not None:
+        return _complete(model, args, out)
     if args.digit is not None:
         _refuse_conditions(model, "--digit", "sample")
     y = args.digit
@@ -292,15 +350,41 @@ def run_sample(args: argparse.Namespace) -> dict:
         if y is None and model.n_classes:  # all digits in turn
             y = torch.arange(args.n) % model.n_classes
         images = sample(model, args.n, y, args.seed).numpy()
+    _write(images, out)
+    return {"n": args.n, "digit": args.digit, "out": str(out)}
+
+
+def _complete(model: Any, args: argparse.Namespace, out: Path) -> dict:
+    """Draw completions of the first pictures of the test set into a file."""
+    if not isinstance(model, PixelCVAE) or args.given is None:
+        raise ValueError(
+            "--given: expected how many quarters are given, 1, 2 or 3, for a "
+            f"cvae that is told pixels and no other, got {args.given} for a "
+            f"{type(model).__name__}"
+        )
+    validate.whole("--rows", args.rows, 1, 10)
+    test = data.load_digits(args.data, "test")
+    _check_shape(model, test)
+    x = test[: args.rows].x()
+    x = x.masked_fill(~quadrants(model.shape, args.given), torch.nan)
+    images = complete(model, x, args.n, args.seed)
+    if model.shape[0] == 1:
+        images = images.squeeze(2)
+    if out.suffix == ".png":  # a row for each picture
+        images = images.flatten(0, 1)
+    _write(images.numpy(), out, columns=args.n)
+    about = {"rows": len(x), "n": args.n, "given": args.given}
+    return about | {"out": str(out)}
+
+
+def _write(images: np.ndarray, out: Path, columns: int | None = None) -> None:
+    """Pictures (N, H, W) or (N, 3, H, W), as numbers or as one picture."""
     if out.suffix == ".npy":
         np.save(out, images)
-    else:
-        from minivae.figures import image_grid
+        return
+    from minivae.figures import image_grid
 
-        if images.ndim == 4:  # (N, 3, H, W)
-            images = np.moveaxis(images, 1, -1)
-        image_grid(images).savefig(out, dpi=150)
-    return {"n": args.n, "digit": args.digit, "out": str(out)}
+    image_grid(images, columns).savefig(out, dpi=150)
 
 
 def main(words: list[str] | None = None) -> int:

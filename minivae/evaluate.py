@@ -19,7 +19,6 @@ from minivae.engine import Processes
 from minivae.engine.run import check_model, checked
 from minivae.models import VAE, Autoencoder, at_rest
 from minivae.objective import (
-    gaussian_kl,
     gaussian_log_density,
     importance_bound,
     reparameterize,
@@ -55,10 +54,25 @@ def prepared(model: nn.Module, data: Rows) -> Rows:
     return data if prepare is None else data.prepared(prepare)
 
 
-def _pass(
+def one_pass(
     model: nn.Module, data: Rows, batch_size: int = 1000
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Go once through data, prepared, in order, on the model's device."""
+    """Go once through data, prepared, in order, on the model's device.
+
+    Args:
+        model: of any kind.
+        data: to go through.
+        batch_size: rows at a time.
+
+    Yields:
+        x and y of each batch.
+
+    Example:
+        >>> from minivae.data import Table
+        >>> data = Table(torch.eye(4))
+        >>> [len(x) for x, _ in one_pass(VAE(2, shape=(4,)), data, 3)]
+        [3, 1]
+    """
     device = next(model.parameters()).device
     yield from batches(
         prepared(model, data), batch_size, device=device, shuffle=False
@@ -177,7 +191,7 @@ def log_likelihood(
     size = max(1, 4000 // n_samples)
     bar = tqdm(total=len(data), unit=" rows", disable=not progress)
     with bar, at_rest(model):
-        for x, y in _pass(model, data, size):
+        for x, y in one_pass(model, data, size):
             weights = _log_weights(model, x, y, n_samples, noise)
             total += importance_bound(weights).cpu().double().sum().item()
             bar.update(len(x))
@@ -481,20 +495,25 @@ def posteriors(
     """
     validate.kind("model", model, VAE)
     with at_rest(model):
-        parts = [model.encode(x, y) for x, y in _pass(model, data, batch_size)]
+        parts = [
+            model.encode(x, y) for x, y in one_pass(model, data, batch_size)
+        ]
     mu, logvar = (torch.cat(p).cpu() for p in zip(*parts))
     return mu, logvar
 
 
 def kl_per_dimension(model: VAE, data: Rows) -> Tensor:
-    """Mean KL from q(z|x) to N(0, 1) of each latent dimension.
+    """Mean KL from q(z|x) to the prior of each latent dimension.
 
     Args:
-        model: a VAE or CVAE.
+        model: a VAE or CVAE, whose prior is a normal distribution.
         data: prepared once as the likelihood wants.
 
     Returns:
         Nats per row, (L,).
+
+    Raises:
+        TypeError: the prior's KL is not a sum over dimensions.
 
     Example:
         >>> from minivae.data import Table
@@ -503,7 +522,17 @@ def kl_per_dimension(model: VAE, data: Rows) -> Tensor:
         tensor([0., 0.])
     """
     mu, logvar = posteriors(model, data)
-    return gaussian_kl(mu[..., None], logvar[..., None]).mean(0)
+    if not hasattr(model.prior, "kl_each"):
+        raise TypeError(
+            f"model: expected a prior with kl_each, got a "
+            f"{type(model.prior).__name__}, whose KL is no sum over "
+            "dimensions; look at active_units instead"
+        )
+    told = model.condition_vector(data.y, len(mu))
+    with at_rest(model):
+        to = model.device, model.dtype
+        each = model.prior.kl_each(mu.to(*to), logvar.to(*to), told)
+    return each.cpu().mean(0)
 
 
 def active_units(model: VAE, data: Rows, threshold: float = 0.01) -> Tensor:
@@ -725,6 +754,6 @@ def codes(model: Autoencoder, data: Rows, batch_size: int = 1000) -> Tensor:
         return torch.cat(
             [
                 model.encode_mean(x, y).cpu()
-                for x, y in _pass(model, data, batch_size)
+                for x, y in one_pass(model, data, batch_size)
             ]
         )

@@ -138,6 +138,33 @@ class Bernoulli(Likelihood):
     prepare = staticmethod(binarize)  # 0 or 1, 1 with probability x
 
 
+class GreyBernoulli(Bernoulli):
+    """The Bernoulli formula for grey pixels, which are not drawn as 0 or 1.
+
+    Its expectation over such draws, the cross-entropy: no density of grey
+    pixels, but what much published work states.
+
+    Example:
+        >>> x, logits = torch.full((1, 2), 0.5), torch.zeros(1, 2)
+        >>> round(GreyBernoulli().log_prob(x, logits).item(), 4)  # -2 ln 2
+        -1.3863
+    """
+
+    name = "grey_bernoulli"
+    binary = False
+
+    @staticmethod
+    def prepare(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The pixels as they are."""
+        return x
+
+    def sample(
+        self, params: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """0 or 1, (..., B, *shape)."""
+        return binarize(params.sigmoid(), generator)
+
+
 class Gaussian(Likelihood):
     """Values of any size with normal noise; params are means.
 
@@ -390,6 +417,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     kind.name: kind
     for kind in (
         Bernoulli,
+        GreyBernoulli,
         Gaussian,
         ContinuousBernoulli,
         DiscretizedLogistic,

@@ -18,8 +18,13 @@ from torch.nn.functional import one_hot
 from minivae import validate
 from minivae.likelihoods import make_likelihood
 from minivae.networks import NETWORKS
-from minivae.objective import reparameterize, squared_error
-from minivae.priors import PRIORS
+from minivae.objective import (
+    gaussian_log_density,
+    importance_bound,
+    reparameterize,
+    squared_error,
+)
+from minivae.priors import make_prior
 
 
 @contextmanager
@@ -260,8 +265,16 @@ class VAE(Autoencoder):
             object of your own (see `minivae.likelihoods`).
         sigma: standard deviation of a Gaussian; None learns one, and "each"
             one for each value of a row.
-        prior: of z: "standard" is N(0, I); or an object of your own.
+        prior: of z: "standard" is N(0, I), "mixture" and "vamp" are learned
+            mixtures, "conditional" is p(z|y) for a CVAE; or an object of
+            your own (see `minivae.priors`).
         beta: weight of the KL (Higgins et al. 2017), positive or 0.
+        n_samples: K, codes that training draws for each row. With more than
+            one the loss is the importance-weighted bound (Burda et al. 2016)
+            and the encoder gets the doubly reparameterised gradient (Tucker
+            et al. 2019).
+        free_bits: nats of KL that each latent dimension may use for nothing
+            (Kingma et al. 2016), against collapse.
 
     Raises:
         TypeError, ValueError: an option is of another kind or out of range.
@@ -273,6 +286,7 @@ class VAE(Autoencoder):
     """
 
     n_per_latent = 2  # mu and logvar
+    prior_hidden: tuple[int, ...] = ()  # layers of a conditional prior
 
     def __init__(
         self,
@@ -283,6 +297,8 @@ class VAE(Autoencoder):
         beta: float = 1.0,
         shape: tuple[int, ...] = (1, 28, 28),
         prior: Any = "standard",
+        n_samples: int = 1,
+        free_bits: float = 0.0,
         **options: Any,
     ) -> None:
         shape = validate.sizes("shape", shape, (1, 28, 28), empty=False)
@@ -295,6 +311,8 @@ class VAE(Autoencoder):
             "beta": beta,
             "prior": prior,
         }
+        n_samples = validate.whole("n_samples", n_samples, 1, 1)
+        free_bits = validate.number("free_bits", free_bits, 0, zero=True)
         if isinstance(likelihood, str):
             likelihood = make_likelihood(likelihood, shape, sigma)
         elif sigma is not None:
@@ -303,15 +321,23 @@ class VAE(Autoencoder):
                 f"{sigma!r:.40}; give it to that, such as Gaussian(0.1)"
             )
         _has("likelihood", likelihood, "log_prob", "mean", "n_params")
-        if isinstance(prior, str):
-            validate.choice("prior", prior, tuple(PRIORS))
-            prior = PRIORS[prior]()
-        _has("prior", prior, "kl", "log_prob", "sample")
+        n_condition = options.get("n_condition", 0)
         super().__init__(
             n_latent, hidden, shape, n_params=likelihood.n_params, **options
         )
         self.options |= chosen
-        self.likelihood, self.prior, self.beta = likelihood, prior, beta
+        # named only where they are used, as older files do not know them
+        self.options |= {"n_samples": n_samples} if n_samples > 1 else {}
+        self.options |= {"free_bits": free_bits} if free_bits else {}
+        self.likelihood, self.beta = likelihood, beta
+        self.n_samples, self.free_bits = n_samples, free_bits
+        if isinstance(prior, str):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.options["seed"])
+                prior = make_prior(prior, self, n_condition)
+        _has("prior", prior, "kl", "log_prob", "sample")
+        self.prior = prior
+        _check_objective(self)
 
     @property
     def support(self) -> tuple[float, float] | None:
@@ -349,23 +375,53 @@ class VAE(Autoencoder):
         Args:
             x: rows, (B, *shape), such as the likelihood expects.
             y: labels (B,) or conditions (B, C), where the model needs them.
-            noise: standard normal (B, L), or the generator that draws it;
-                None is torch's global one.
+            noise: standard normal (B, L), or (K, B, L) for K samples, or
+                the generator that draws it; None is torch's global one.
 
         Returns:
             "reconstruction", -log p(x|z) at a z drawn from q(z|x); "kl";
-            "loss", reconstruction + beta kl. Each (B,).
+            "loss", reconstruction + beta kl. Each (B,). With K samples the
+            first two are means over them, and the loss is the negative bound.
         """
         mu, logvar = self.encode(x, y)  # (B, L) each
+        if self.n_samples > 1:
+            return self._importance_terms(x, y, mu, logvar, noise)
         z = reparameterize(mu, logvar, noise)  # (B, L)
         _check_code(x, z)
         told = self.condition_vector(y, len(mu))
         reconstruction = -self.log_likelihood(x, z, y)  # (B,)
         kl = self.prior.kl(mu, logvar, z, told)  # (B,)
+        loss = reconstruction + self.beta * kl
+        if self.free_bits:
+            each = self.prior.kl_each(mu, logvar, told).mean(0)  # (L,)
+            loss = loss + self.beta * (self.free_bits - each).relu().sum()
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+    def _importance_terms(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        mu: Tensor,
+        logvar: Tensor,
+        noise: torch.Generator | Tensor | None,
+    ) -> dict[str, Tensor]:
+        """The terms of `forward` for K samples."""
+        mu, logvar = (p.expand(self.n_samples, -1, -1) for p in (mu, logvar))
+        z = reparameterize(mu, logvar, noise)  # (K, B, L)
+        _check_code(x, z)
+        told = self.condition_vector(y, len(x))
+        log_likelihood = self.log_likelihood(x, z, y)  # (K, B)
+        # gradients reach the encoder through z alone
+        log_q = gaussian_log_density(z, mu.detach(), logvar.detach())
+        kl = log_q - self.prior.log_prob(z, told)  # (K, B)
+        log_weights = log_likelihood - self.beta * kl
+        if z.requires_grad:  # where the bound weighs by w, they count by w^2
+            weights = log_weights.detach().softmax(0)
+            z.register_hook(lambda gradient: gradient * weights[..., None])
         return {
-            "loss": reconstruction + self.beta * kl,
-            "reconstruction": reconstruction,
-            "kl": kl,
+            "loss": -importance_bound(log_weights),
+            "reconstruction": -log_likelihood.mean(0),
+            "kl": kl.mean(0),
         }
 
     def encode_mean(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -412,6 +468,21 @@ def _check_code(x: Tensor, code: Tensor) -> None:
         )
 
 
+def _check_objective(model: "VAE") -> None:
+    """Refuse options of the loss that do not go together."""
+    if model.free_bits and model.n_samples > 1:
+        raise ValueError(
+            f"free_bits: expected none with n_samples = {model.n_samples}, "
+            f"got {model.free_bits}; the importance-weighted bound has no KL "
+            "for each dimension"
+        )
+    if model.free_bits and not hasattr(model.prior, "kl_each"):
+        raise ValueError(
+            f"free_bits: expected none with this prior, got "
+            f"{model.free_bits}; its KL is not a sum over dimensions"
+        )
+
+
 def _has(name: str, value: object, *parts: str) -> None:
     missing = [part for part in parts if not hasattr(value, part)]
     if missing or isinstance(value, type):
@@ -431,7 +502,8 @@ class CVAE(VAE):
     """A VAE that is told the label: q(z|x, y) and p(x|z, y).
 
     Sohn et al. 2015. The prior of z stays N(0, I) for every label, so the
-    code has no need to say which digit it is.
+    code has no need to say which digit it is. With prior="conditional" it is
+    p(z|y), learned for each label.
 
     With `conditions`, y is several conditions at once, and NaN stands for
     one that is withheld. Each enters both networks with a 1 if it is given
@@ -482,6 +554,8 @@ class CVAE(VAE):
         elif conditions:
             condition_dropout = 0.5
         n = sum(conditions) + len(conditions) or n_classes
+        # several conditions act together, a label alone
+        self.prior_hidden = (64,) if conditions else ()
         super().__init__(n_latent, hidden, n_condition=n, **options)
         if conditions:
             self.conditions = conditions

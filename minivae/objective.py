@@ -106,6 +106,32 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * _sum(mu.square() + logvar.exp() - 1 - logvar)
 
 
+def gaussian_kl_between(
+    mu: Tensor, logvar: Tensor, prior_mu: Tensor, prior_logvar: Tensor
+) -> Tensor:
+    """KL from N(mu, exp(logvar)) to N(prior_mu, exp(prior_logvar)).
+
+    Sohn et al. 2015: what a conditional prior p(z|y) asks for.
+
+    Args:
+        mu, logvar: mean and log variance of q(z|x), (..., L).
+        prior_mu, prior_logvar: those of the prior, broadcastable to them.
+
+    Returns:
+        Nats, (...,), never negative.
+
+    Example:
+        >>> zero, one = torch.zeros(1, 2), torch.ones(1, 2)
+        >>> gaussian_kl_between(one, zero, one, zero)
+        tensor([0.])
+        >>> gaussian_kl_between(one, zero, zero, zero)  # as gaussian_kl
+        tensor([1.])
+    """
+    scaled = (mu - prior_mu).square() * (-prior_logvar).exp()
+    ratio = logvar - prior_logvar
+    return 0.5 * _sum(scaled + ratio.exp() - 1 - ratio)
+
+
 def gaussian_log_density(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     """log N(z; mu, exp(logvar)): the log density of a code.
 

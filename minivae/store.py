@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from minivae import validate
+from minivae.completion import PixelCVAE
 from minivae.data import Rows, cache_folder
 from minivae.engine import checkpoint as checkpoints
 from minivae.engine.checkpoint import CheckpointError
@@ -171,7 +172,7 @@ def _no_model(path: str | Path, error: Exception) -> CheckpointError:
 
 def _built(described: dict[str, Any], path: str | Path) -> nn.Module:
     """The model that a checkpoint describes, of classes of this package."""
-    kinds = (Autoencoder, VAE, CVAE, Classifier)
+    kinds = (Autoencoder, VAE, CVAE, PixelCVAE, Classifier)
     known = {kind.__name__: kind for kind in kinds}
     name, options = described["class"], described["options"]
     own = [str(v["own"]) for v in options.values() if isinstance(v, dict)]

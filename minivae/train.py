@@ -32,6 +32,7 @@ class TrainConfig:
     warmup: int = 100  # steps until the step size is reached
     decay: float = 0.0  # share of the steps, the last, in which it falls to 0
     kl_warmup: int = 0  # steps until the KL has its full weight
+    kl_cycles: int = 1  # how often that is done, with as many steps between
     seed: int = 0  # selects order and noise
     device: str = "auto"  # "auto" is CUDA, else MPS, else the CPU
     precision: str = "auto"  # of matrix products: "float32" or "bfloat16"
@@ -43,6 +44,7 @@ class TrainConfig:
             "warmup": validate.whole("warmup", self.warmup, 1, 100),
             "decay": validate.probability("decay", self.decay),
             "kl_warmup": validate.whole("kl_warmup", self.kl_warmup, 0, 1000),
+            "kl_cycles": validate.whole("kl_cycles", self.kl_cycles, 1, 4),
             "seed": validate.whole("seed", self.seed, 0, 0),
         }
         if self.batch_size is not None:

@@ -32,6 +32,7 @@ from minivae.likelihoods import (
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
+    GreyBernoulli,
     Likelihood,
     make_likelihood,
     sum_rows,
@@ -90,6 +91,7 @@ def logistic(params, n=256):
 # name -> a likelihood, and what it should be for given params
 CASES = {
     "bernoulli": (Bernoulli, lambda p: d.Bernoulli(logits=p)),
+    "grey": (GreyBernoulli, lambda p: d.Bernoulli(logits=p)),
     "fixed": (lambda: Gaussian(0.3), lambda p: d.Normal(p, 0.3)),
     "learned": (learned, lambda p: d.Normal(p, 0.6)),
     "of each": (of_each, lambda p: d.Normal(p, SIGMAS)),
@@ -350,7 +352,7 @@ def test_kinds_without_a_way_to_score_all_pairs_do_not_claim_one():
     with_pairs = {
         case for case in CASES if hasattr(build(case), "log_prob_of_pairs")
     }
-    assert with_pairs == {"bernoulli", "fixed", "learned", "of each"}
+    assert with_pairs == {"bernoulli", "grey", "fixed", "learned", "of each"}
 
 
 def test_nats_are_summed_over_whatever_a_row_is():
@@ -563,3 +565,16 @@ def test_the_class_itself_is_refused():
     for wrong in (Own, Plain, nn.Linear(1, 1), 5, None):
         with refused("likelihood:"):
             VAE(**SIZES, likelihood=wrong)
+
+
+def test_grey_pixels_are_scored_by_the_mean_over_their_draws():
+    likelihood, params = GreyBernoulli(), draw(4, 5, *SHAPE)
+    x = draw(5, *SHAPE, seed=3).sigmoid()
+    found = likelihood.log_prob(x, params)
+    cross = nn.functional.binary_cross_entropy_with_logits(
+        params, x.expand_as(params), reduction="none"
+    )
+    close(found, -cross.sum((-1, -2)))
+    # they are not drawn as 0 or 1, and not multiplied in half the bits
+    assert torch.equal(likelihood.prepare(x, torch.Generator()), x)
+    assert not likelihood.binary

@@ -802,3 +802,116 @@ def test_a_fault_in_the_values_is_not_looked_for_while_compiling(monkeypatch):
     monkeypatch.undo()
     with refused("x:"):
         model(BAD_ROWS["NaN"])
+
+
+# --- the importance-weighted bound, and free bits
+
+
+@pytest.mark.parametrize("kind", ["vae", "cvae", "gaussian"])
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_with_many_samples_the_loss_is_the_bound_of_burda(kind, beta):
+    model = build(kind, n_samples=4, beta=beta)
+    y = label(model)
+    terms = model(X, y, generator())
+    mu, logvar = model.encode(X, y)
+    q = Normal(mu, (logvar / 2).exp())
+    z = q.mean + q.stddev * torch.randn(4, 6, 3, generator=generator())
+    prior = Normal(0.0, 1.0).log_prob(z).sum(-1)
+    kl = q.log_prob(z).sum(-1) - prior
+    out = model.decode(z, y)
+    p = Normal(out, 1.0) if kind == "gaussian" else Bernoulli(logits=out)
+    log_p = p.log_prob(X).sum(-1)
+    bound = (log_p - beta * kl).double().exp().mean(0).log()
+    close(-terms["loss"].double(), bound, 1e-5)
+    close(terms["reconstruction"], -log_p.mean(0))
+    close(terms["kl"], kl.mean(0), 1e-4)
+
+
+def test_weights_of_the_decoder_get_the_gradient_of_the_bound():
+    ours = build("vae", n_samples=5)
+    ours(X, None, generator())["loss"].mean().backward()
+    plain = build("vae")
+    mu, logvar = (p.expand(5, 6, 3) for p in plain.encode(X))
+    q = Normal(mu, (logvar / 2).exp())
+    z = q.mean + q.stddev * torch.randn(5, 6, 3, generator=generator())
+    log_weights = Bernoulli(logits=plain.decode(z)).log_prob(X).sum(-1)
+    log_weights += (Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(-1)
+    (-log_weights.exp().mean(0).log()).mean().backward()
+    for name, weight in plain.decoder.named_parameters():
+        found = ours.decoder.get_parameter(name).grad
+        torch.testing.assert_close(found, weight.grad, rtol=1e-3, atol=1e-6)
+    # the encoder gets another estimate of the same gradient
+    other = ours.encoder[0].weight.grad
+    assert not torch.allclose(other, plain.encoder[0].weight.grad, rtol=0.01)
+
+
+def test_the_encoder_gets_the_same_gradient_on_average_with_less_noise():
+    n, k = 100_000, 8
+    model = VAE(1, (4,), shape=(3,), n_samples=k)
+    x = torch.tensor([[1.0, 0.0, 1.0]]).expand(n, 3)
+    noise = torch.randn(k, n, 1, generator=generator())
+    found = {}
+    for kind in ("ours", "autograd"):
+        # each row has a q of its own, far from the best one
+        mu = torch.full((n, 1), 0.7, requires_grad=True)
+        logvar = torch.full((n, 1), -0.5, requires_grad=True)
+        if kind == "ours":
+            loss = model._importance_terms(x, None, mu, logvar, noise)["loss"]
+        else:
+            q = Normal(mu, (logvar / 2).exp())
+            z = mu + q.stddev * noise
+            log_weights = Bernoulli(logits=model.decode(z)).log_prob(x).sum(-1)
+            log_weights = log_weights + (
+                Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+            ).sum(-1)
+            loss = -log_weights.exp().mean(0).log()
+        loss.sum().backward()
+        found[kind] = torch.cat([mu.grad, logvar.grad], 1)
+    gap = found["ours"] - found["autograd"]
+    assert (gap.mean(0).abs() < 4 * gap.std(0) / n**0.5).all()
+    # four standard errors are far less than the gradient itself
+    assert (4 * gap.std(0) / n**0.5 < 0.1 * found["ours"].mean(0).abs()).all()
+    assert (found["ours"].std(0) < 0.8 * found["autograd"].std(0)).all()
+
+
+def test_free_bits_lower_no_dimension_below_what_is_free():
+    plain, free = build("vae"), build("vae", free_bits=0.3)
+    with torch.no_grad():  # the KL of one dimension lies above, of others not
+        plain.encoder[-1].bias[0] = 2.0
+    free.load_state_dict(plain.state_dict())
+    terms, other = free(X, None, generator()), plain(X, None, generator())
+    mu, logvar = plain.encode(X)
+    q = Normal(mu, (logvar / 2).exp())
+    each = kl_divergence(q, Normal(0.0, 1.0)).mean(0)
+    assert (each > 0.3).tolist() == [True, False, False]
+    missing = (0.3 - each[1:]).sum()
+    close(terms["loss"], other["loss"] + missing, 1e-6)
+    assert torch.equal(terms["kl"], other["kl"])
+    # a dimension below has no reason to fall, one above has it
+    loss = terms["loss"].mean() - terms["reconstruction"].mean()
+    (slope,) = torch.autograd.grad(loss, free.encoder[-1].bias)
+    assert slope[0] > 0.1
+    assert slope[[1, 2, 4, 5]].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        ({"n_samples": 0}, "n_samples"),
+        ({"n_samples": 2.5}, "n_samples"),
+        ({"free_bits": -1}, "free_bits"),
+        ({"free_bits": 0.1, "n_samples": 2}, "free_bits"),
+        ({"free_bits": 0.1, "prior": "mixture"}, "free_bits"),
+        ({"free_bits": 0.1, "prior": "vamp"}, "free_bits"),
+    ],
+)
+def test_objectives_that_cannot_be_are_refused(options, name):
+    with refused(name):
+        VAE(2, **options)
+
+
+def test_options_at_rest_are_not_written_down():
+    assert not {"n_samples", "free_bits"} & VAE(2).options.keys()
+    options = VAE(2, n_samples=3).options
+    assert VAE(**options).n_samples == 3
+    assert VAE(**VAE(2, free_bits=0.5).options).free_bits == 0.5

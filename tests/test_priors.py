@@ -1,5 +1,6 @@
 """The prior of a code is that of torch.distributions, or one of your own."""
 
+import copy
 import math
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -24,7 +25,13 @@ from minivae import (
 )
 from minivae.evaluate import log_evidence, log_joint, split_kl
 from minivae.objective import gaussian_log_density, reparameterize
-from minivae.priors import PRIORS, StandardNormal
+from minivae.priors import (
+    PRIORS,
+    ConditionalNormal,
+    Mixture,
+    StandardNormal,
+    Vamp,
+)
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, warmup=5, device="cpu")
 
@@ -80,14 +87,162 @@ def test_codes_are_drawn_where_the_generator_is():
 
 
 def test_a_name_stands_for_a_prior():
-    assert {"standard": StandardNormal} == PRIORS
-    assert StandardNormal.name == "standard"
-    model = VAE(2)
-    assert type(model.prior) is StandardNormal
-    assert model.options["prior"] == "standard"
+    kinds = {
+        "standard": StandardNormal,
+        "mixture": Mixture,
+        "vamp": Vamp,
+        "conditional": ConditionalNormal,
+    }
+    assert tuple(kinds) == PRIORS
+    for name, kind in kinds.items():
+        model = (CVAE if name == "conditional" else VAE)(2, prior=name)
+        assert type(model.prior) is kind
+        assert kind.name == model.options["prior"] == name
+    assert type(VAE(2).prior) is StandardNormal
+    with refused("prior: conditional is p(z|y)"):
+        VAE(2, prior="conditional")
+    with refused("prior: vamp asks the encoder"):
+        CVAE(2, prior="vamp")
     for wrong in ("flat", None, 5, StandardNormal, nn.Linear(1, 1)):
         with refused("prior:"):
             VAE(2, prior=wrong)
+
+
+# --- priors that are learned
+
+
+def moved(prior, seed=3):
+    """The prior with other weights than those it starts with."""
+    with torch.no_grad():
+        for i, weight in enumerate(prior.parameters()):
+            step = draw(*weight.shape, seed=seed + i)
+            weight += step * weight.shape[-1] ** -0.5
+    return prior
+
+
+def as_torch(mu, logvar):
+    return d.Independent(d.Normal(mu, (logvar / 2).exp()), 1)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_the_conditional_prior_is_that_of_torch(hidden):
+    prior = moved(ConditionalNormal(3, 4, hidden))
+    told = draw(5, 4)
+    mu, logvar = prior.network(told).chunk(2, 1)
+    p = as_torch(mu, logvar)
+    q_mu, q_logvar, z = (draw(2, 5, 3, seed=s) for s in range(3))
+    q = as_torch(q_mu, q_logvar)
+    assert prior.exact
+    kl = prior.kl(q_mu, q_logvar, z, told)
+    close(kl, d.kl_divergence(q, p), 1e-4)
+    each = prior.kl_each(q_mu, q_logvar, told)
+    by_hand = d.kl_divergence(q.base_dist, p.base_dist)
+    close(each, by_hand, 1e-4)
+    close(prior.log_prob(z, told), p.log_prob(z), 1e-4)
+    many = told[:1].expand(50_000, 4)
+    codes = prior.sample(50_000, 3, torch.Generator().manual_seed(0), many)
+    assert not codes.requires_grad
+    gap = (codes.mean(0) - mu[0]) / (logvar[0] / 2).exp()
+    assert (gap.abs() < 4 / 50_000**0.5).all()
+    ratio = codes.std(0) / (logvar[0] / 2).exp()
+    assert ((ratio - 1).abs() < 0.02).all()
+
+
+def test_a_conditional_prior_begins_close_to_the_standard_one():
+    model = CVAE(4, prior="conditional")
+    mu, logvar = model.prior.moments(torch.eye(10))
+    assert mu.abs().max() < 0.05 and logvar.abs().max() < 0.05
+    assert (mu != mu[0]).any()
+
+
+def test_a_mixture_is_that_of_torch():
+    prior = moved(Mixture(2, n_components=4))
+    p = d.MixtureSameFamily(
+        d.Categorical(logits=prior.logits), as_torch(prior.mu, prior.logvar)
+    )
+    z = draw(3, 5, 2)
+    close(prior.log_prob(z), p.log_prob(z), 1e-4)
+    codes = prior.sample(50_000, 2, torch.Generator().manual_seed(0))
+    assert not codes.requires_grad
+    error = 4 * (p.variance / 50_000).sqrt()
+    assert ((codes.mean(0) - p.mean).abs() < error).all()
+    close(codes.var(0), p.variance, 0.05)
+
+
+def test_the_kl_to_a_mixture_is_that_of_quadrature():
+    prior = moved(Mixture(1, n_components=3))
+    assert not prior.exact and not hasattr(prior, "kl_each")
+    mu, logvar = torch.tensor([0.4]), torch.tensor([-1.0])
+    z = torch.linspace(-12, 12, 4001)[:, None]
+    log_q = gaussian_log_density(z, mu, logvar)
+    integrand = log_q.exp() * (log_q - prior.log_prob(z))
+    exact = torch.trapezoid(integrand, z[:, 0]).item()
+    z = reparameterize(
+        *(p.expand(50_000, 1) for p in (mu, logvar)), draw(50_000, 1)
+    )
+    found = prior.kl(mu, logvar, z)
+    assert found.shape == (50_000,)
+    assert abs(found.mean() - exact) < 4 * found.std() / 50_000**0.5
+
+
+@pytest.mark.parametrize("support", [None, (0.0, 1.0), (-1.0, 3.0)])
+def test_a_vamp_prior_is_the_mixture_of_what_the_encoder_says(support):
+    encoder = nn.Linear(6, 4)
+    prior = moved(
+        Vamp(lambda x: encoder(x).chunk(2, 1), (6,), support, n_components=5)
+    )
+    rows = prior.pseudo_inputs()
+    if support is not None:
+        low, high = support
+        assert low <= rows.min() < rows.max() <= high
+    p = d.MixtureSameFamily(
+        d.Categorical(logits=torch.zeros(5)),
+        as_torch(*encoder(rows).chunk(2, 1)),
+    )
+    z = draw(7, 2)
+    close(prior.log_prob(z), p.log_prob(z), 1e-4)
+    prior.log_prob(z).sum().backward()
+    assert prior.inputs.grad.abs().max() > 0
+    assert encoder.weight.grad.abs().max() > 0
+
+
+def test_a_copied_model_asks_its_own_encoder():
+    model = VAE(2, (8,), shape=(6,), prior="vamp")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in other.encoder.parameters():
+            weight += 1
+    z = draw(3, 2)
+    assert (other.prior.log_prob(z) != model.prior.log_prob(z)).all()
+    # and an encoder is not saved twice
+    assert set(model.state_dict()) - set(VAE(2).state_dict()) == {
+        "prior.inputs"
+    }
+
+
+def test_what_a_prior_begins_with_is_a_function_of_the_seed():
+    for name in ("mixture", "vamp"):
+        with untouched_rng():
+            first, again, other = (
+                VAE(2, prior=name, seed=s).prior for s in (1, 1, 2)
+            )
+        assert same(first.state_dict(), again.state_dict())
+        assert not same(first.state_dict(), other.state_dict())
+
+
+def test_a_mixture_finds_two_clusters_that_a_standard_normal_cannot_be():
+    x = torch.cat([draw(500, 1) * 0.1 - 2, draw(500, 1, seed=1) * 0.1 + 2])
+    config = TrainConfig(epochs=60, batch_size=100, lr=0.01, device="cpu")
+    found = {}
+    for name in ("standard", "mixture"):
+        model = VAE(1, (16,), "gaussian", sigma=0.1, shape=(1,), prior=name)
+        fit(model, Table(x), config, progress=False)
+        z = model.prior.sample(2000, 1, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            drawn = model.decode_mean(z)
+        found[name] = ((drawn.abs() - 2).abs() > 0.6).float().mean().item()
+    # the share of new rows that lie between the clusters or beyond them
+    assert found["mixture"] < 0.5 * found["standard"]
 
 
 # --- priors of your own
@@ -107,7 +262,7 @@ class Wide:
         return 2 * torch.randn(n, n_latent, generator=generator)
 
 
-class Mixture(nn.Module):
+class Two(nn.Module):
     """Two normal distributions whose places are learned; the KL is drawn."""
 
     def __init__(self):
@@ -151,9 +306,18 @@ class Conditional(nn.Module):
 
 CASES = {
     "wide": (VAE, Wide, {}),
-    "mixture": (VAE, Mixture, {}),
+    "two": (VAE, Two, {}),
     "label": (CVAE, lambda: Conditional(3), {"n_classes": 3}),
     "conditions": (CVAE, lambda: Conditional(6), {"conditions": (3, 1)}),
+    "learned two": (VAE, lambda: Mixture(1, 2), {}),
+    "named mixture": (VAE, lambda: "mixture", {}),
+    "named vamp": (VAE, lambda: "vamp", {}),
+    "named label": (CVAE, lambda: "conditional", {"n_classes": 3}),
+    "named conditions": (
+        CVAE,
+        lambda: "conditional",
+        {"conditions": (3, 1)},
+    ),
 }
 every = pytest.mark.parametrize("case", CASES)
 
@@ -161,14 +325,17 @@ every = pytest.mark.parametrize("case", CASES)
 def build(case):
     kind, prior, options = CASES[case]
     options = {"likelihood": "gaussian", "shape": (3,)} | options
-    return kind(1, (8,), prior=prior(), **options)
+    model = kind(1, (8,), prior=prior(), **options)
+    if case.startswith("named"):
+        moved(model.prior)
+    return model
 
 
 def rows(case, n=60):
     x, label = 2 * draw(n, 3), torch.arange(n) % 3
-    if case == "label":
+    if case.endswith("label"):
         return Table(x, label)
-    if case == "conditions":
+    if case.endswith("conditions"):
         told = torch.stack([label.float(), draw(n, seed=1)], 1)
         told[::4, 1] = told[::5, 0] = torch.nan
         return Table(x, told)
@@ -238,12 +405,15 @@ def test_a_prior_of_your_own_works_through_the_whole_package(case, tmp_path):
         assert abs(z.mean() - place) < 4 / 5000**0.5
     elif case == "wide":
         assert abs(sampled(model, 5000).std() - 2) < 0.1
-    y = {"label": 2, "conditions": (2, None)}.get(case)
+    y = {"label": 2, "conditions": (2, None)}.get(case.split()[-1])
     assert sample(model, 4, y).shape == (4, 3)
-    # a file cannot hold a class, so it has to be given
-    with refused(path, CheckpointError):
-        load_model(path)
-    mine = load_model(path, model=build(case))
+    if case.startswith("named"):
+        mine = load_model(path)
+    else:
+        # a file cannot hold a class, so it has to be given
+        with refused(path, CheckpointError):
+            load_model(path)
+        mine = load_model(path, model=build(case))
     assert same(mine.state_dict(), model.state_dict())
     assert evaluate(mine, data) == scores
 
@@ -261,7 +431,7 @@ def sampled(model, n, y=None):
 
 
 def test_what_a_prior_learns_is_part_of_the_model(tmp_path):
-    model, data = build("mixture"), rows("mixture")
+    model, data = build("two"), rows("two")
     before = model.prior.places.clone()
     fit(model, data, CONFIG, progress=False)
     assert (model.prior.places != before).all()

@@ -1,6 +1,7 @@
 """A run is a function of its options, however often it is stopped."""
 
 import ast
+import functools
 import inspect
 import math
 import os
@@ -25,6 +26,7 @@ from minivae import (
     CheckpointError,
     Classifier,
     History,
+    PixelCVAE,
     Table,
     TrainConfig,
     batches,
@@ -42,11 +44,22 @@ from minivae.engine.run import Run
 pytestmark = pytest.mark.usefixtures("ends")
 KINDS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 every = pytest.mark.parametrize("kind", KINDS)
+MORE = KINDS | {
+    "iwae": functools.partial(VAE, n_samples=3),
+    "free": functools.partial(VAE, free_bits=0.5),
+    "conv": functools.partial(VAE, network="conv"),
+    "mixture": functools.partial(VAE, prior="mixture"),
+    "pixels": PixelCVAE,
+    "vamp": functools.partial(VAE, prior="vamp"),
+    "conditional": functools.partial(CVAE, prior="conditional"),
+}
+also_more = pytest.mark.parametrize("kind", MORE)
 CONFIG = TrainConfig(epochs=4, batch_size=64, lr=0.002, warmup=5, device="cpu")
 
 
 def build(kind="vae", **options):
-    return KINDS[kind](**{"n_latent": 2, "hidden": (16,)} | options)
+    hidden = (4, 4, 8) if kind == "conv" else (16,)
+    return MORE[kind](**{"n_latent": 2, "hidden": hidden} | options)
 
 
 def go(model, digits, path=None, **options):
@@ -76,7 +89,7 @@ def textbook(model, data, epochs, size, lr, warmup):
     return average.module
 
 
-@every
+@also_more
 def test_fit_is_the_loop_of_a_textbook_bit_for_bit(kind, small, tmp_path):
     model, plain, path = build(kind), build(kind), tmp_path / "a.pt"
     assert (CONFIG.epochs, CONFIG.batch_size) == (4, 64)
@@ -110,7 +123,7 @@ def spoil(model):
     return model
 
 
-@every
+@also_more
 def test_resume_is_bit_identical(kind, small, tmp_path):
     whole, halves = build(kind), build(kind)
     history = go(whole, small, tmp_path / "whole.pt")
@@ -226,7 +239,17 @@ def test_fit_leaves_the_polynomial_decay_average(
 
 
 @pytest.mark.parametrize("beta", [1.0, 3.0])
-def test_the_kl_reaches_its_weight_step_by_step(monkeypatch, small, beta):
+@pytest.mark.parametrize(
+    "cycles, shares",
+    [
+        (1, [0.2, 0.4, 0.6, 0.8] + [1.0] * 8),  # Bowman et al. 2016
+        (2, [0.5, 1.0, 1.0, 1.0] * 2 + [1.0] * 4),  # Fu et al. 2019
+        (3, [0.5, 1.0, 1.0, 1.0] * 3),
+    ],
+)
+def test_the_kl_reaches_its_weight_step_by_step(
+    monkeypatch, small, beta, cycles, shares
+):
     whole, trained = [], []
     mean_loss = Run.mean_loss
 
@@ -236,9 +259,9 @@ def test_the_kl_reaches_its_weight_step_by_step(monkeypatch, small, beta):
         return trained[-1]
 
     monkeypatch.setattr(Run, "mean_loss", spy)
-    history = go(build(beta=beta), small, epochs=2, kl_warmup=5)
-    shares = [0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0]  # Bowman et al. 2016
-    assert len(trained) == 8
+    warmup = {"kl_warmup": 5 if cycles == 1 else 2, "kl_cycles": cycles}
+    history = go(build(beta=beta), small, epochs=3, **warmup)
+    assert len(trained) == len(shares) == 12
     for share, loss, parts in zip(shares, trained, whole):
         expected = parts["reconstruction"] + share * beta * parts["kl"]
         close(loss.detach(), expected.mean(), 1e-6)

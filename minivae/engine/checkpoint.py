@@ -223,7 +223,6 @@ def _modern(state: dict[str, Any]) -> dict[str, Any]:
             state[part] = {_new_name(k): v for k, v in state[part].items()}
     if not {"config", "optimizer"} <= state.keys():
         return state  # not of a run
-    new = {"decay": 0.0, "precision": "auto", "compile": "auto"}
     adam = {"exp_avg": "mean", "exp_avg_sq": "square", "step": "steps"}
     kept = state["optimizer"]
     if state["format"] == 1:
@@ -237,7 +236,6 @@ def _modern(state: dict[str, Any]) -> dict[str, Any]:
         }
     sums = state.get("sums", [])
     return state | {
-        "config": new | state["config"],
         "optimizer": {_new_name(k): v for k, v in moments.items()},
         "sums": torch.stack(sums).double().sum(0) if sums else None,
         "seconds": 0.0,

@@ -271,7 +271,9 @@ class Run:
             if self.network is self.plain or len(x) != self.rows_compiled:
                 return checked(self.plain(x, y, noise), len(x))
             # a compiler wants numbers for an input, not a source of them
-            shape = (len(x), self.model.n_latent)
+            n_samples = getattr(self.model, "n_samples", 1)
+            lead = () if n_samples == 1 else (n_samples,)
+            shape = (*lead, len(x), self.model.n_latent)
             drawn = torch.randn(shape, generator=noise, device=x.device)
             try:
                 return checked(self.network(x, y, drawn), len(x))
@@ -286,12 +288,14 @@ class Run:
     def mean_loss(self, terms: dict[str, Tensor]) -> Tensor:
         """The mean over the batch; refuses what is not a number.
 
-        In a warm-up the KL counts less (Bowman et al. 2016).
+        In a warm-up the KL counts less (Bowman et al. 2016); a cycle is one
+        and as many steps at full weight (Fu et al. 2019).
         """
         loss = terms["loss"]
         warmup = self.config.kl_warmup
-        if self.step < warmup and "kl" in terms:
-            missing = 1 - (self.step + 1) / warmup
+        cycle, step = divmod(self.step, 2 * warmup or 1)
+        if step < warmup and cycle < self.config.kl_cycles and "kl" in terms:
+            missing = 1 - (step + 1) / warmup
             beta = getattr(self.model, "beta", 1.0)
             loss = loss - missing * beta * terms["kl"]
         if not loss.requires_grad:
@@ -549,6 +553,9 @@ class Run:
         }
         # with a decay, the size of a step depends on where the run ends
         free = {"device"} if self.config.decay else {"device", "epochs"}
+        if isinstance(saved.get("config"), dict):
+            # an older file lacks an option that it did not have
+            saved["config"] = asdict(type(self.config)()) | saved["config"]
         for part, settings in mine.items():
             _compare(path, saved.get(part), settings, free)
         try:
@@ -732,17 +739,16 @@ def _compare(path: Path, saved: Any, mine: dict, free: set[str]) -> None:
             f"{path}: says nothing of {', '.join(mine)}, so it cannot be "
             "resumed; train to another file"
         )
-    for name in mine:
+    for name in mine | saved:
         if name in free:
             continue
-        # an older file lacks an option that it did not have
-        old = saved.get(name)
-        if isinstance(mine[name], dict):
-            _compare(path, old, mine[name], free)
-        elif old != mine[name]:
+        old, new = saved.get(name), mine.get(name)
+        if isinstance(new, dict):
+            _compare(path, old, new, free)
+        elif old != new:
             raise CheckpointError(
                 f"{path}: was written with {name} = {old!r}, but this run "
-                f"has {mine[name]!r}; use the same {name}, or another file"
+                f"has {new!r}; use the same {name}, or another file"
             )
 
 
