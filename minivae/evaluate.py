@@ -203,7 +203,7 @@ def log_importance_weights(
     x: Tensor,
     y: Tensor | None,
     n_samples: int,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Tensor | None = None,
     q: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """log p(x, z) - log q(z|x) for codes z drawn from q(z|x).
@@ -214,7 +214,8 @@ def log_importance_weights(
         model: a VAE or CVAE.
         x: rows, (B, *shape); y: labels, (B,), where the model needs them.
         n_samples: K.
-        generator: source of the noise.
+        generator: source of the noise, or the noise, (K, B, L); (K, 1, L)
+            is the same for all rows.
         q: mu and logvar (B, L) to draw from; None is the encoder's.
 
     Returns:
@@ -235,7 +236,7 @@ def _log_weights(
     x: Tensor,
     y: Tensor | None,
     n_samples: int,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Tensor | None = None,
     q: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """As `log_importance_weights`, on the device of the model."""

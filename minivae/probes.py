@@ -1,4 +1,4 @@
-"""What a code says, as numbers: probes, slant, thickness, diversity.
+"""What a code says: probes, disentanglement, slant, thickness, diversity.
 
 A probe is a simple classifier or regression from codes to something that we
 know about the digits. Its score means nothing by itself, so each comes with
@@ -151,6 +151,143 @@ def regression_probe(
         "r2": float(probe.fit(*known).score(*asked)),
         "shuffled": _shuffled(probe, *known, *asked, seed),
     }
+
+
+def _columns(codes: Any, factors: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (N, L) and factors (N, F) that can be compared."""
+    found = _array(codes), _array(factors)
+    for name, values in zip(("codes", "factors"), found):
+        rows = values.ndim == 2 and len(values) == len(found[0])
+        if not (rows and np.isfinite(values).all()):
+            raise ValueError(
+                f"{name}: expected finite numbers in a row for each of "
+                f"{len(found[0])} codes, got {values.shape}; leave out rows "
+                "of which something is not known"
+            )
+    if (constant := np.ptp(found[1], 0) == 0).any():
+        raise ValueError(
+            f"factors: expected that each differs, got a constant in column "
+            f"{constant.argmax()}; leave it out"
+        )
+    return found
+
+
+def _binned(values: np.ndarray, bins: int) -> np.ndarray:
+    """Numbers (N,) as whole ones: of few kinds as they are, else of bins."""
+    kinds, which = np.unique(values, return_inverse=True)
+    if len(kinds) <= bins:
+        return which
+    edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
+    return np.searchsorted(edges, values, side="right")
+
+
+def mutual_information_gap(codes: Any, factors: Any, bins: int = 20) -> float:
+    """How far each factor lies in one dimension of the code alone, MIG.
+
+    Chen et al. 2018, equation 6: the information that the best dimension has
+    about a factor, less that of the second best, in units of the entropy of
+    the factor; the mean over the factors. Here the information is that of a
+    table of counts. Numbers of more than `bins` kinds are sorted into as
+    many bins of equal counts.
+
+    Args:
+        codes: mu of q(z|x), (N, L).
+        factors: what is known of each x, (N, F).
+        bins: of a factor and of a dimension; N is to be much larger than
+            its square.
+
+    Returns:
+        From 0, where no factor has a dimension of its own, to 1.
+
+    Raises:
+        ValueError: codes and factors do not belong together, or a factor
+            does not differ.
+
+    Example:
+        >>> factors = torch.cartesian_prod(*[torch.arange(9.0)] * 2)
+        >>> round(mutual_information_gap(factors, factors), 4)
+        1.0
+        >>> both = factors @ torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+        >>> round(mutual_information_gap(both, factors), 4)
+        0.0
+    """
+    from sklearn.metrics import mutual_info_score
+
+    bins = validate.whole("bins", bins, 2, 20)
+    codes, factors = (
+        [_binned(column, bins) for column in values.T]
+        for values in _columns(codes, factors)
+    )
+    gaps = []
+    for factor in factors:
+        told = sorted(mutual_info_score(factor, code) for code in codes)
+        second, best = [0.0, *told][-2:]
+        # what a factor tells of itself is its entropy
+        gaps.append((best - second) / mutual_info_score(factor, factor))
+    return float(np.mean(gaps))
+
+
+def dci(
+    codes: Any, factors: Any, bins: int = 20, seed: int = 0
+) -> dict[str, float]:
+    """How far code and factors belong to each other, one to one.
+
+    Eastwood & Williams 2018, section 2, with random forests: how much each
+    dimension of the code helps to predict each factor makes a table, and 1
+    less the entropy of its rows or columns says how uneven they are.
+
+    Args:
+        codes: mu of q(z|x), (N, L).
+        factors: what is known of each x, (N, F).
+        bins: factors of at most so many kinds are told as classes.
+        seed: of the forests.
+
+    Returns:
+        "disentanglement", 1 where each dimension helps with one factor only;
+        "completeness", 1 where one dimension is all that each factor needs;
+        "informativeness", R^2 of the factors (of classes, the accuracy) on
+        every second row, which the forests have not seen: their mean.
+
+    Raises:
+        ValueError: codes and factors do not belong together, or a factor
+            does not differ.
+
+    Example:
+        >>> factors = torch.cartesian_prod(*[torch.linspace(0, 1, 25)] * 2)
+        >>> scores = dci(factors[:, [1, 0]], factors)
+        >>> [name for name, score in scores.items() if score > 0.9]
+        ['disentanglement', 'completeness', 'informativeness']
+    """
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    bins = validate.whole("bins", bins, 2, 20)
+    codes, factors = _columns(codes, factors)
+    importance, scores = [], []
+    for factor in factors.T:
+        kind = RandomForestRegressor
+        if len(np.unique(factor)) <= bins:
+            kind, factor = RandomForestClassifier, _binned(factor, bins)
+        # each split may choose among all dimensions
+        forest = kind(
+            50, max_features=1.0, min_samples_leaf=5, random_state=seed
+        )
+        forest.fit(codes[::2], factor[::2])
+        scores.append(forest.score(codes[1::2], factor[1::2]))
+        importance.append(forest.feature_importances_)
+    table = np.array(importance).T  # (L, F)
+    weight = table.sum(1) / table.sum()  # a dead dimension does not count
+    return {
+        "disentanglement": float(weight @ _unevenness(table)),
+        "completeness": float(_unevenness(table.T).mean()),
+        "informativeness": float(np.mean(scores)),
+    }
+
+
+def _unevenness(table: np.ndarray) -> np.ndarray:
+    """1 less the entropy of each row, in units of its largest value."""
+    table = table + 1e-12
+    p = table / table.sum(1, keepdims=True)
+    return 1 + (p * np.log(p)).sum(1) / np.log(max(2, p.shape[1]))
 
 
 def _images(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from minivae import validate
-from minivae.data import Images, Table, seeded
+from minivae.data import SPLITS, Images, Table, seeded
 from minivae.models import VAE
 
 # mean formants F1, F2, F3 of men in hertz (Peterson & Barney 1952)
@@ -216,6 +216,66 @@ def coloured(digits: Images, seed: int = 0) -> Table:
     values = (paint[:, :, None] * ink[:, None]).flatten(1)
     told = torch.stack([digits.labels, colour], 1).float()
     return Table(values, told, f"coloured {digits.source}", digits.split)
+
+
+SHAPES = ("square", "disc", "triangle")
+
+
+def shapes(n: int, seed: int = 0, split: str = "train") -> Images:
+    """Colour pictures of a square, a disc or a triangle, on black.
+
+    Five factors make a picture, drawn independently of each other, in the
+    manner of dSprites (Matthey et al. 2017). Edges are smooth, so that a
+    small move is seen. No picture of one split is in the other: hues are
+    whole degrees, even ones for training and odd ones for testing.
+
+    Args:
+        n: pictures.
+        seed, split: select them.
+
+    Returns:
+        Pictures (n, 3, 32, 32); the shape, 0 to 2 in the order of SHAPES, as
+        label; conditions (n, 5): the shape, and from 0 to 1 the hue (red,
+        green, blue and back to red), the size (areas of 28 to 154 pixels)
+        and the place from left to right and from top to bottom.
+
+    Raises:
+        ValueError: n is less than 1, or the split is another.
+
+    Example:
+        >>> data = shapes(5)
+        >>> data, data.shape, data.y.shape
+        (Images(shapes, train, 5 images), (3, 32, 32), torch.Size([5, 5]))
+    """
+    n = validate.whole("n", n, 1, 1000)
+    validate.choice("split", split, SPLITS)
+    g = seeded("cpu", "shapes", split, seed)
+    kind = torch.randint(len(SHAPES), (n,), generator=g)
+    degrees = 2 * torch.randint(180, (n,), generator=g) + SPLITS.index(split)
+    size, x, y = torch.rand(3, n, generator=g)
+    told = torch.stack([kind.float(), degrees / 360, size, x, y], 1)
+    # distance to the edge in pixels, negative inside, (n, 32, 32)
+    pixel = torch.arange(32) + 0.5
+    right = (pixel - (12 + 8 * x)[:, None])[:, None, :]
+    down = (pixel - (12 + 8 * y)[:, None])[:, :, None]
+    # all shapes of one size have the area of a disc of this radius
+    radius = (3 + 4 * size)[:, None, None]
+    square = torch.maximum(right.abs(), down.abs())
+    square = square - radius * math.sqrt(math.pi / 4)
+    disc = torch.hypot(right, down) - radius
+    roof = math.sqrt(0.75) * right.abs() - 0.5 * down
+    triangle = torch.maximum(roof, down) - radius * math.sqrt(
+        math.pi / math.sqrt(27)
+    )
+    which = kind[:, None, None]
+    edge = torch.where(which == 0, square, disc)
+    ink = 0.5 - torch.where(which == 2, triangle, edge)
+    ink = 255 * ink.clamp_(0, 1)
+    # from 0 to 6 around the colours; each channel is far from its opposite
+    turn = degrees[:, None] / 60 + torch.tensor([0.0, 4.0, 2.0])
+    colour = ((turn % 6 - 3).abs() - 1).clamp(0, 1)
+    channels = [(ink * c[:, None, None]).round().byte() for c in colour.T]
+    return Images(torch.stack(channels, 1), kind, "shapes", split, told)
 
 
 def vowel_sound(

@@ -22,9 +22,10 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._pytree import tree_leaves
 
 from minivae import CVAE, VAE, Autoencoder, Classifier, Images, Table
+from minivae.anomalies import Background
 from minivae.objective import gaussian_kl, reparameterize
 
-MODULES = ("evaluate", "latent", "models", "clinic")
+MODULES = ("evaluate", "anomalies", "latent", "models", "clinic")
 
 
 class GPU(FakeTensorMode):
@@ -140,6 +141,13 @@ class Case:
             part.register_forward_hook(lambda *_: self.runs.append(1))
 
     @property
+    def background(self):
+        """What belongs to a binary model, on the CPU."""
+        likelihood = getattr(self.model, "likelihood", None)
+        binary = getattr(likelihood, "binary", False)
+        return Background(self.data) if binary else None
+
+    @property
     def asked(self):
         """One condition for all, as `latent.sample` takes it."""
         if self.model.n_classes:
@@ -196,6 +204,10 @@ CALLS = {
     "evaluate.kl_per_dimension": (lambda f, c: f(c.model, c.data), is_vae),
     "evaluate.active_units": (lambda f, c: f(c.model, c.data), is_vae),
     "evaluate.split_kl": (lambda f, c: f(c.model, c.data), is_vae),
+    "anomalies.anomaly_scores": (
+        lambda f, c: f(c.model, c.data, 3, 0, c.background),
+        anything,
+    ),
     "latent.pictures": (lambda f, c: f(c.model, c.z, c.y), anything),
     "latent.reconstruct": (lambda f, c: f(c.model, c.data), anything),
     "latent.sample": (
@@ -359,6 +371,7 @@ RETURNS = {  # those that give tensors and must not need a number on the way
     "evaluate.kl_per_dimension",
     "evaluate.active_units",
     "evaluate.prepared",
+    "anomalies.anomaly_scores",
 }
 
 

@@ -9,10 +9,13 @@ from conftest import close, refused
 from torch.nn.functional import pad
 
 from minivae.probes import (
+    _binned,
     _shuffled,
+    dci,
     diversity,
     knn_probe,
     linear_probe,
+    mutual_information_gap,
     regression_probe,
     slant,
     thickness,
@@ -167,6 +170,152 @@ def test_only_neighbours_see_a_quantity_that_is_not_linear():
     other = regression_probe(*halves(z, value), n_neighbours=5, seed=1)
     assert other["r2"] == found["r2"]
     assert other["shuffled"] != found["shuffled"]
+
+
+# --- whether a dimension is a factor
+
+
+def uniform(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def entropy(*columns):
+    """Of the joint counts of whole numbers, nats."""
+    _, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
+    p = counts / counts.sum()
+    return -(p * np.log(p)).sum()
+
+
+def test_the_gap_is_that_of_tables_of_counts():
+    draw = np.random.default_rng(0)
+    factors = draw.integers(0, 4, (500, 2))
+    codes = np.stack(
+        [
+            factors[:, 0] // 2,  # a bit of the first
+            factors[:, 0] * 7 - 3 * (draw.random(500) < 0.2),
+            factors[:, 1] + draw.integers(0, 3, 500),
+            draw.integers(0, 5, 500),
+        ],
+        1,
+    )
+    gaps = []
+    for v in factors.T:
+        told = [entropy(v) + entropy(z) - entropy(v, z) for z in codes.T]
+        *_, second, best = sorted(told)
+        gaps.append((best - second) / entropy(v))
+        assert best > 1.5 * second > 0
+    close(mutual_information_gap(codes, factors), np.mean(gaps), 1e-9)
+    # a dimension is what it tells, in whatever numbers
+    found = mutual_information_gap(np.exp(codes / 9), -factors)
+    close(found, np.mean(gaps), 1e-9)
+
+
+def test_numbers_are_sorted_into_bins_of_equal_counts():
+    values = normal(1000).exp().double().numpy()
+    which = _binned(values, 8)
+    assert np.bincount(which).tolist() == [125] * 8
+    order = which[values.argsort()]
+    assert (np.diff(order) >= 0).all()
+    # equal numbers are never torn apart, and few kinds stay as they are
+    tied = np.repeat(values[:250], 4)
+    for group in _binned(tied, 8).reshape(-1, 4):
+        assert len(set(group)) == 1
+    assert _binned(np.array([0.5, 9.0, 0.5, -1.0]), 8).tolist() == [1, 2, 1, 0]
+    # 20 equal bins that are told exactly have an entropy of log 20
+    v = uniform(4000, 1)
+    assert mutual_information_gap(-v, v) == pytest.approx(1)
+    assert mutual_information_gap(torch.cat([v, v], 1), v) == 0
+
+
+def turned(v, degrees):
+    """Factors of mean 0 and variance 1, (N, 2), turned in their plane."""
+    a = math.radians(degrees)
+    turn = [[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]
+    return v @ torch.tensor(turn)
+
+
+def test_a_factor_for_each_dimension_scores_1_and_a_turn_less():
+    v = 12**0.5 * (uniform(3000, 2) - 0.5)
+    noise = normal(3000, 3, seed=1)
+
+    def scores(z):
+        z = torch.cat([z, noise], 1)  # and dimensions of nothing
+        return {"mig": mutual_information_gap(z, v)} | dci(z, v)
+
+    straight, slight, half = (scores(turned(v, a)) for a in (90, 20, 45))
+    for name in ("mig", "disentanglement", "completeness"):
+        assert straight[name] > 0.95, name
+        assert straight[name] > slight[name] + 0.05 > half[name] + 0.1, name
+    assert half["mig"] < 0.02
+    assert half["disentanglement"] < 0.05
+    # one factor lies in two of five dimensions: 1 - log 2 / log 5
+    close(half["completeness"], 1 - math.log(2) / math.log(5), 0.05)
+    # all is there, however it is turned
+    assert min(s["informativeness"] for s in (straight, slight, half)) > 0.95
+
+
+def test_noise_tells_no_factor():
+    v = torch.cat(
+        [uniform(3000, 2), (uniform(3000, 1, seed=2) * 3).floor()], 1
+    )
+    z = normal(3000, 4)
+    assert mutual_information_gap(z, v) < 0.01
+    found = dci(z, v)
+    assert found["disentanglement"] < 0.05
+    assert found["completeness"] < 0.05
+    # R^2 of 0 and less, and a third of the classes by chance
+    assert found["informativeness"] < 0.15
+
+
+def test_one_dimension_for_two_factors_is_complete_but_not_disentangled():
+    v = (uniform(3000, 2) * 4).floor()
+    both = torch.stack([4 * v[:, 0] + v[:, 1], 0 * v[:, 0]], 1)
+    found = dci(both, v)  # the other dimension is dead
+    assert found["completeness"] > 0.99
+    assert found["disentanglement"] < 0.01
+    assert found["informativeness"] == 1
+    # two for one: each knows one factor, which needs both
+    z = torch.stack([v[:, 0] // 2, v[:, 0] % 2, v[:, 1]], 1)
+    found = dci(z, v)
+    assert found["disentanglement"] > 0.99
+    assert 0.6 < found["completeness"] < 0.8
+    assert dci(z, v) == found
+    a, b = dci(normal(200, 2), v[:200]), dci(normal(200, 2), v[:200], seed=1)
+    assert a != b
+
+
+def test_classes_are_told_as_classes():
+    v = torch.stack([(uniform(2000) * 3).floor(), uniform(2000, seed=1)], 1)
+    # the classes lie in an order in which no mean helps
+    z = torch.stack(
+        [torch.tensor([5.0, 0.1, 2.5])[v[:, 0].long()], v[:, 1]], 1
+    )
+    v[:, 0] = v[:, 0] / 2 + 0.25
+    z[:1000, 0] = 9  # half of the rows do not know it
+    few = dci(z[1000:], v[1000:])
+    assert few["informativeness"] > 0.99
+    found = dci(z, v)["informativeness"]
+    # accuracy of a guess for half, and R^2 of 1 for the other factor
+    close(found, ((0.5 + 0.5 / 3) + 1) / 2, 0.05)
+
+
+@pytest.mark.parametrize("score", [mutual_information_gap, dci])
+def test_codes_and_factors_that_do_not_fit_are_refused(score):
+    z, v = normal(40, 2), uniform(40, 2)
+    nan = v.clone()
+    nan[3, 1] = torch.nan
+    for name, codes, factors in (
+        ("codes", z[:, 0], v),
+        ("codes", z / 0, v),
+        ("factors", z, v[:30]),
+        ("factors", z, v[:, 0]),
+        ("factors", z, nan),
+        ("factors", z, v * torch.tensor([1.0, 0.0])),
+    ):
+        with refused(f"{name}:", ValueError):
+            score(codes, factors)
+    with refused("bins:"):
+        score(z, v, bins=1)
 
 
 # --- sizes of what is drawn

@@ -1,11 +1,13 @@
 """The made-up data are what they say, so that answers can be checked."""
 
+import colorsys
 import math
 
 import numpy as np
 import pytest
 import torch
 from conftest import close, refused, untouched_rng
+from matplotlib.path import Path
 
 from minivae import toys
 from minivae.data import seeded
@@ -17,6 +19,7 @@ MAKERS = {
     "circles": toys.circles,
     "moons": toys.moons,
     "vowels": toys.vowels,
+    "shapes": toys.shapes,
 }
 
 
@@ -34,7 +37,7 @@ def test_rows_are_a_function_of_seed_and_split(name):
     assert others[1].split == "test"
     for seed in (np.int64(1), torch.tensor(1)):  # the same number
         assert make(seed=seed).digest() == others[0].digest()
-    rows = torch.cat([t.values for t in (table, *others)])
+    rows = torch.cat([t.x() for t in (table, *others)])
     assert len(rows.unique(dim=0)) == 60
 
 
@@ -232,6 +235,75 @@ def test_ink_goes_to_the_channel_of_its_colour(small):
     for other in again:
         assert not torch.equal(other.conditions[:, 1], table.conditions[:, 1])
     assert toys.coloured(small).digest() == table.digest()
+
+
+# --- pictures of known factors
+
+
+def corners(kind, size, x, y):
+    """The outline of a shape in pixels, as a polygon, (K, 2)."""
+    n = (4, 300, 3)[kind]
+    # a regular polygon with a corner on top, of the area of a disc
+    area = n / 2 * math.sin(2 * math.pi / n)
+    radius = (3 + 4 * size) * (math.pi / area) ** 0.5
+    turns = np.arange(n) / n + (0.125 if n == 4 else 0)
+    angle = 2 * math.pi * turns
+    outline = np.stack([np.sin(angle), -np.cos(angle)], 1)
+    return radius * outline + [12 + 8 * x, 12 + 8 * y]
+
+
+def test_a_picture_is_its_shape_in_its_colour_at_its_place():
+    data = toys.shapes(30)
+    assert data.shape == (3, 32, 32)
+    assert torch.equal(data.labels, data.conditions[:, 0].long())
+    fine = (np.arange(32 * 12) + 0.5) / 12
+    points = np.stack(np.meshgrid(fine, fine), -1).reshape(-1, 2)
+    for picture, told in zip(data.x(), data.conditions.tolist()):
+        kind, hue, *place = told
+        inside = Path(corners(int(kind), *place)).contains_points(points)
+        covered = inside.reshape(32, 12, 32, 12).mean((1, 3))
+        colour = torch.tensor(colorsys.hsv_to_rgb(hue, 1, 1))
+        ink = picture.amax(0)
+        gap = (ink - torch.tensor(covered)).abs()
+        assert gap.max() < 0.35  # at a corner
+        assert gap.mean() < 0.003
+        expected = ink * colour[:, None, None]
+        assert (picture - expected).abs().max() < 1.01 / 255
+        assert not ink[[0, -1]].any()  # nothing is cut off
+        assert not ink[:, [0, -1]].any()
+
+
+def test_factors_of_shapes_are_independent_and_uniform():
+    told = toys.shapes(5000).conditions
+    counts = told[:, 0].long().bincount()
+    assert len(counts) == len(toys.SHAPES)
+    assert ((counts - 5000 / 3).abs() < 3.5 * (5000 * 2 / 9) ** 0.5).all()
+    for factor in told[:, 1:].T:
+        assert uniform((factor - 0.5) * 12**0.5)
+    gap = told.T.corrcoef() - torch.eye(5)
+    assert (gap.abs() < 3.5 / 5000**0.5).all()
+
+
+def test_no_picture_is_in_both_splits():
+    sets = [toys.shapes(2000, 0, split) for split in ("train", "test")]
+    hues = [(data.conditions[:, 1] * 360).round() % 2 for data in sets]
+    assert not hues[0].any()
+    assert hues[1].all()
+    # one degree more is another colour wherever a pixel is full
+    for data in sets:
+        assert (data.x().amax((1, 2, 3)) == 1).all()
+    degrees = torch.tensor(
+        [colorsys.hsv_to_rgb(i / 360, 1, 1) for i in range(360)]
+    )
+    assert len((255 * degrees).round().unique(dim=0)) == 360
+    pictures = torch.cat([data.images.flatten(1) for data in sets])
+    assert len(pictures.unique(dim=0)) == 4000
+
+
+@pytest.mark.parametrize("options", [{"n": 0}, {"split": "valid"}])
+def test_impossible_shapes_are_refused(options):
+    with refused(next(iter(options))):
+        toys.shapes(**{"n": 5} | options)
 
 
 # --- sound

@@ -208,8 +208,8 @@ longer.
 # as a reader meets them; a new module without a place comes first
 ORDER = (
     "objective likelihoods priors networks models data train engine store "
-    "evaluate latent probes toys clinic timing figures explorer notebook "
-    "validate __main__ minivae_course"
+    "evaluate anomalies latent probes toys clinic timing figures explorer "
+    "notebook validate __main__ minivae_course"
 )
 
 
