@@ -14,6 +14,7 @@ from minivae.latent import (
     sample,
 )
 from minivae.models import CVAE, VAE, Autoencoder
+from minivae.semi import M2, few_labels
 from minivae.store import fit_once, load_model
 from minivae.train import History, TrainConfig, fit
 
@@ -24,6 +25,7 @@ Digits, Judge, draw, sample_digits = Images, Classifier, pictures, sample
 
 __all__ = [
     "CVAE",
+    "M2",
     "VAE",
     "Autoencoder",
     "CheckpointError",
@@ -38,6 +40,7 @@ __all__ = [
     "checkpoint",
     "codes",
     "evaluate",
+    "few_labels",
     "fit",
     "fit_once",
     "latent_grid",

@@ -19,6 +19,7 @@ from minivae.engine.device import tell_once
 from minivae.engine.run import check, describe, is_plain
 from minivae.evaluate import Classifier
 from minivae.models import CVAE, VAE, Autoencoder
+from minivae.semi import M2
 from minivae.train import History, TrainConfig, fit
 
 # modules whose code decides what training ends in, whatever the model
@@ -172,7 +173,7 @@ def _no_model(path: str | Path, error: Exception) -> CheckpointError:
 
 def _built(described: dict[str, Any], path: str | Path) -> nn.Module:
     """The model that a checkpoint describes, of classes of this package."""
-    kinds = (Autoencoder, VAE, CVAE, PixelCVAE, Classifier)
+    kinds = (Autoencoder, VAE, CVAE, PixelCVAE, M2, Classifier)
     known = {kind.__name__: kind for kind in kinds}
     name, options = described["class"], described["options"]
     own = [str(v["own"]) for v in options.values() if isinstance(v, dict)]

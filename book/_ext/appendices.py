@@ -207,9 +207,9 @@ longer.
 
 # as a reader meets them; a new module without a place comes first
 ORDER = (
-    "objective likelihoods priors networks models data train engine store "
-    "evaluate anomalies latent probes toys clinic timing figures explorer "
-    "notebook validate __main__ minivae_course"
+    "objective likelihoods priors networks models completion semi data train "
+    "engine store evaluate anomalies latent probes toys clinic timing figures "
+    "explorer notebook validate __main__ minivae_course"
 )
 
 
