@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from minivae import validate
-from minivae.data import Rows, seeded
-from minivae.evaluate import one_pass
+from minivae.data import Rows, batches, seeded
+from minivae.evaluate import prepared
 from minivae.models import VAE, at_rest
 from minivae.objective import importance_bound, reparameterize
 
@@ -240,8 +240,10 @@ def completion_likelihood(
     n_samples = validate.whole("n_samples", n_samples, 1, 100)
     noise = seeded("cpu", "completion", validate.whole("seed", seed, 0, 0))
     hidden, total = ~quadrants(model.shape, given), 0.0
+    size = max(1, 4000 // n_samples)
+    data, device = prepared(model, data), model.device
     with at_rest(model):
-        for x, _ in one_pass(model, data, max(1, 4000 // n_samples)):
+        for x, _ in batches(data, size, device=device, shuffle=False):
             y = x.masked_fill(hidden.to(x.device), torch.nan)
             z = _codes(model, y, n_samples, noise)
             nats = importance_bound(model.log_likelihood(x, z, y))

@@ -54,25 +54,10 @@ def prepared(model: nn.Module, data: Rows) -> Rows:
     return data if prepare is None else data.prepared(prepare)
 
 
-def one_pass(
+def _pass(
     model: nn.Module, data: Rows, batch_size: int = 1000
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Go once through data, prepared, in order, on the model's device.
-
-    Args:
-        model: of any kind.
-        data: to go through.
-        batch_size: rows at a time.
-
-    Yields:
-        x and y of each batch.
-
-    Example:
-        >>> from minivae.data import Table
-        >>> data = Table(torch.eye(4))
-        >>> [len(x) for x, _ in one_pass(VAE(2, shape=(4,)), data, 3)]
-        [3, 1]
-    """
+    """Go once through data, prepared, in order, on the model's device."""
     device = next(model.parameters()).device
     yield from batches(
         prepared(model, data), batch_size, device=device, shuffle=False
@@ -191,7 +176,7 @@ def log_likelihood(
     size = max(1, 4000 // n_samples)
     bar = tqdm(total=len(data), unit=" rows", disable=not progress)
     with bar, at_rest(model):
-        for x, y in one_pass(model, data, size):
+        for x, y in _pass(model, data, size):
             weights = _log_weights(model, x, y, n_samples, noise)
             total += importance_bound(weights).cpu().double().sum().item()
             bar.update(len(x))
@@ -496,9 +481,7 @@ def posteriors(
     """
     validate.kind("model", model, VAE)
     with at_rest(model):
-        parts = [
-            model.encode(x, y) for x, y in one_pass(model, data, batch_size)
-        ]
+        parts = [model.encode(x, y) for x, y in _pass(model, data, batch_size)]
     mu, logvar = (torch.cat(p).cpu() for p in zip(*parts))
     return mu, logvar
 
@@ -755,6 +738,6 @@ def codes(model: Autoencoder, data: Rows, batch_size: int = 1000) -> Tensor:
         return torch.cat(
             [
                 model.encode_mean(x, y).cpu()
-                for x, y in one_pass(model, data, batch_size)
+                for x, y in _pass(model, data, batch_size)
             ]
         )

@@ -103,6 +103,8 @@ class M2(CVAE):
             weights. Each (B,).
         """
         x, n = self._rows(x), self.conditions[0]
+        if y is None:
+            y = x.new_full((len(x), 1), torch.nan)
         # all zeros where a label is withheld
         label, given = self.condition_vector(y, len(x)).split([n, 1], 1)
         log_q = self._log_q(x)  # (B, C)

@@ -21,8 +21,18 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._pytree import tree_leaves
 
-from minivae import CVAE, VAE, Autoencoder, Classifier, Images, Table
+from minivae import (
+    CVAE,
+    M2,
+    VAE,
+    Autoencoder,
+    Classifier,
+    Images,
+    PixelCVAE,
+    Table,
+)
 from minivae.anomalies import Background
+from minivae.completion import complete, completion_likelihood, quadrants
 from minivae.objective import gaussian_kl, reparameterize
 
 MODULES = ("evaluate", "anomalies", "latent", "models", "clinic")
@@ -89,6 +99,15 @@ MODELS = {
         CVAE,
         {"likelihood": "gaussian", "shape": (5,), "n_classes": 3},
     ),
+    "mixture": (VAE, {"prior": "mixture"}),
+    "vamp": (VAE, {"prior": "vamp"}),
+    "conditional": (CVAE, {"prior": "conditional", "n_classes": 3}),
+    "conditional prior of conditions": (
+        CVAE,
+        {"prior": "conditional", "conditions": (3, 1)},
+    ),
+    "three samples": (VAE, {"n_samples": 3}),
+    "free bits": (CVAE, {"free_bits": 0.1, "n_classes": 3}),
     "continuous": (VAE, {"likelihood": "continuous_bernoulli"}),
     "logistic": (VAE, {"likelihood": "discretized_logistic"}),
     "categorical": (VAE, {"likelihood": "categorical", "shape": (1, 4, 4)}),
@@ -201,7 +220,10 @@ CALLS = {
         is_vae,
     ),
     "evaluate.posteriors": (lambda f, c: f(c.model, c.data), is_vae),
-    "evaluate.kl_per_dimension": (lambda f, c: f(c.model, c.data), is_vae),
+    "evaluate.kl_per_dimension": (
+        lambda f, c: f(c.model, c.data),
+        lambda model: hasattr(getattr(model, "prior", None), "kl_each"),
+    ),
     "evaluate.active_units": (lambda f, c: f(c.model, c.data), is_vae),
     "evaluate.split_kl": (lambda f, c: f(c.model, c.data), is_vae),
     "anomalies.anomaly_scores": (
@@ -312,6 +334,8 @@ def test_no_function_of_a_model_is_forgotten():
         "timing": "times a machine that is there",
         "explorer": "reads the weights into a page; see test_explorer",
         "checks": "is gone, and says where to",
+        "completion": "its own kind of model; see below",
+        "priors": "are parts of a model",
     }
     for file in (ROOT / "minivae").rglob("*.py"):
         name = file.relative_to(ROOT / "minivae").with_suffix("").parts[0]
@@ -358,6 +382,37 @@ def test_a_function_finds_everything_on_its_device(name, model):
     assert {v.device.type for v in case.model.state_dict().values()} == {
         "cuda"
     }
+
+
+def test_completions_are_found_on_the_device():
+    with GPU():
+        with torch.device("cuda"):
+            model = PixelCVAE(2, (8,), shape=(1, 8, 4))
+        data = given(model)
+        y = data.x().masked_fill(~quadrants(model.shape, 2), torch.nan)
+        noise = torch.Generator().manual_seed(0)
+        assert complete(model, y, 3).device.type == "cpu"
+        for found in (
+            model(data.x(), y, noise)["loss"],
+            model(data.x(), LABELS, noise)["loss"],
+            model.decode_mean(torch.zeros(N, 2), y),
+            model.log_likelihood(data.x(), torch.zeros(3, N, 2), y),
+            model.hide(data.x().to("cuda"), noise),
+        ):
+            assert found.device.type == "cuda"
+        with pytest.raises(DataDependentOutputException):
+            # the first number that is read is the result
+            completion_likelihood(model, data, 2, 3)
+
+
+def test_m2_is_found_on_the_device():
+    with GPU():
+        with torch.device("cuda"):
+            model = M2(2, (8,), shape=(1, 8, 4), conditions=(3,))
+        x = given(model).x()
+        for y in (None, LABELS, TOLD[:, :1]):
+            assert model(x, y)["loss"].device.type == "cuda"
+        assert model.classify(x).device.type == "cpu"
 
 
 RETURNS = {  # those that give tensors and must not need a number on the way

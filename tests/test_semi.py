@@ -91,8 +91,10 @@ def test_labels_and_conditions_say_the_same():
     for wrong in (torch.tensor([0, 1, 2, 3, 0]), y[:3]):
         with refused("y:", ValueError):
             model(X, wrong, NOISE)
+    withheld = torch.full((5, 1), math.nan)
+    assert same(model(X, None, NOISE), model(X, withheld, NOISE))
     with refused("y:", TypeError):
-        model(X)
+        model.decode(z)
 
 
 def test_the_bound_lies_below_the_evidence_of_a_grid():
@@ -163,6 +165,7 @@ def test_the_bound_is_tight_where_q_is_the_posterior():
     # any other classifier falls below
     with torch.no_grad():
         model.classifier = nn.Linear(6, C)
+        model.classifier.bias[0] += 5
     terms = model(X, withheld, NOISE)
     gap = exact + terms["reconstruction"] + terms["kl"]
     assert (gap > 1e-3).all()
