@@ -16,10 +16,12 @@ from traitlets import TraitError
 
 from minivae import (
     CVAE,
+    M2,
     VAE,
     Autoencoder,
     Classifier,
     Images,
+    PixelCVAE,
     Table,
     codes,
     latent,
@@ -600,6 +602,10 @@ OWN = torch.nn.Sequential(torch.nn.Linear(2, 784), torch.nn.Tanh())
         (VAE(**SIZES, likelihood=Named("laplace")), ValueError, "laplace"),
         (VAE(**SIZES, likelihood=Named()), ValueError, "Named"),
         (VAE(**SIZES).double(), ValueError, "float64"),
+        (VAE(**SIZES, prior="mixture"), ValueError, "Mixture"),
+        (CVAE(**SIZES, prior="conditional"), ValueError, "Conditional"),
+        (PixelCVAE(**SIZES), ValueError, "Conditional"),
+        (M2(**SIZES), ValueError, "(10,)"),
     ],
 )
 def test_what_cannot_be_explored_is_refused(small, models, error, said):

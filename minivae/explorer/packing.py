@@ -39,6 +39,7 @@ def squash(model: Autoencoder) -> str:
         return "clamp"
     name = getattr(model.likelihood, "name", "")
     known = {"bernoulli": "sigmoid", "gaussian": "clamp"}
+    known["grey_bernoulli"] = "sigmoid"
     if name not in known:
         name = name or type(model.likelihood).__name__
         raise ValueError(

@@ -340,6 +340,12 @@ def _panel(
 ) -> dict:
     """All that the page has to know of a model."""
     prior = isinstance(model, VAE)
+    if prior and getattr(model.prior, "name", "") != "standard":
+        raise ValueError(
+            "models: expected the prior N(0, I), got a "
+            f"{type(model.prior).__name__}, from which a page cannot draw; "
+            "use sliders(model)"
+        )
     # prepared once, so that a digit has one code wherever it is
     data = prepared(model, digits)
     shown, picked = data[:N_MAP], data[picks]

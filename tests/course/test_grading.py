@@ -22,7 +22,7 @@ CODE = "gaussian_kl_code"
 LIMITS = """
 c.Grade.cell_seconds = 10
 c.Grade.cells_seconds = 300
-c.Grade.check_seconds = 10
+c.Grade.check_seconds = 30
 """
 
 

@@ -378,6 +378,8 @@ def of_options() -> Iterator[Case]:
             *("flat", None, 1, "", LONG, ["standard"]),
             *(StandardNormal, likelihoods.Gaussian(), torch.randn),
         ),
+        "n_samples": NOT_COUNTS,
+        "free_bits": NOT_POSITIVE,
     }
     for name, values in bad.items():
         for value in values:
@@ -437,6 +439,7 @@ def of_options() -> Iterator[Case]:
         "lr": (0, *NOT_POSITIVE),
         "warmup": NOT_COUNTS,
         "kl_warmup": NOT_WHOLE,
+        "kl_cycles": NOT_COUNTS,
         "seed": NOT_WHOLE,
         "device": ("gpu", "cuda:99", "", None, 5, "cpu:x", "meta", LONG),
         "precision": ("float16", "", None, 32, True, LONG, ["float32"]),
