@@ -30,8 +30,8 @@ class M2(CVAE):
     (Sajjadi et al. 2016): the KL between its answers counts alpha times.
 
     Args:
-        n_latent, hidden, ..., seed: as for `CVAE`.
-        n_classes: C, labels are 0 to C - 1, at least 2.
+        sizes: n_latent and hidden, as for `CVAE`, which has the options too.
+        conditions: (C,): labels are 0 to C - 1.
         classifier: a name in `NETWORKS`, of which it is the encoder in its
             usual size; None is that of `network`. Or your own module, from
             x (B, *shape) to log odds (B, C).
@@ -175,7 +175,7 @@ def few_labels(
         >>> digits = Images(images, torch.tensor([0, 0, 0, 1, 1, 1]))
         >>> few = few_labels(digits, n_per_class=1, share=0.5)
         >>> len(few), few.conditions.isnan().sum().item()
-        (12, 4)
+        (8, 4)
     """
     n, y = len(digits), torch.full((len(digits), 1), math.nan)
     order = torch.randperm(n, generator=seeded("cpu", "few labels", seed))

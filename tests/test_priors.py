@@ -309,7 +309,6 @@ CASES = {
     "two": (VAE, Two, {}),
     "label": (CVAE, lambda: Conditional(3), {"n_classes": 3}),
     "conditions": (CVAE, lambda: Conditional(6), {"conditions": (3, 1)}),
-    "learned two": (VAE, lambda: Mixture(1, 2), {}),
     "named mixture": (VAE, lambda: "mixture", {}),
     "named vamp": (VAE, lambda: "vamp", {}),
     "named label": (CVAE, lambda: "conditional", {"n_classes": 3}),
