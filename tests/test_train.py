@@ -1111,6 +1111,10 @@ def test_fit_once_tells_models_apart_or_keeps_none(
         lambda: with_dropout(0.1),
         lambda: with_dropout(0.5),
         lambda: changed(beta=4.0),
+        lambda: VAE(2, (8,), prior="vamp"),
+        lambda: VAE(2, (8,), prior="mixture"),
+        lambda: VAE(2, (8,), n_samples=2),
+        lambda: PixelCVAE(2, (8,)),
     ]
     for i, make in enumerate(different):
         for _ in range(2):
