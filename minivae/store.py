@@ -84,12 +84,9 @@ def _key(model: nn.Module, data: Rows, config: TrainConfig) -> str | None:
         found.update(content.view(torch.uint8).numpy().data)
     sources = {f"minivae.{name}" for name in CODE}
     for name, part in model.named_modules():
-        held = {
-            k: v
-            for k, v in vars(part).items()
-            # a method of the model says no more than the model
-            if k not in USUAL and getattr(v, "__self__", None) is not model
-        }
+        held = {k: v for k, v in vars(part).items() if k not in USUAL}
+        if getattr(held.get("encode"), "__self__", None) is model:
+            del held["encode"]  # of a vamp prior; says no more than the model
         hooks = [v for k, v in vars(part).items() if k.endswith("hooks")]
         module = type(part).__module__
         ours = module.partition(".")[0] == "minivae"
