@@ -263,14 +263,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     _refuse_conditions(model, "--checkpoint", "evaluate")
     test = data.load_digits(args.data, "test")
     _check_shape(model, test)
-    completes = isinstance(model, PixelCVAE)
-    if completes != (args.given is not None):
-        raise ValueError(
-            "--given: expected how many quarters are given, 1, 2 or 3, for a "
-            f"cvae that is told pixels and no other, got {args.given} for a "
-            f"{type(model).__name__}"
-        )
-    if completes:
+    if _completes(model, args.given):
         nats = completion_likelihood(model, test, args.given, args.samples)
         about = {"given": args.given, "n": len(test), "data": test.source}
         return {"negative_cll": -nats} | about
@@ -283,6 +276,18 @@ def run_evaluate(args: argparse.Namespace) -> dict:
             model, test, args.samples, progress=True
         )
     return scores | {"n": len(test), "data": test.source}
+
+
+def _completes(model: Any, given: int | None) -> bool:
+    """Whether a model is told pixels; how many must be said, and only then."""
+    completes = isinstance(model, PixelCVAE)
+    if completes != (given is not None):
+        raise ValueError(
+            "--given: expected how many quarters are given, 1, 2 or 3, for a "
+            f"cvae that is told pixels and no other, got {given} for a "
+            f"{type(model).__name__}"
+        )
+    return completes
 
 
 def _check_shape(model: Any, test: data.Images) -> None:
@@ -341,7 +346,7 @@ def run_sample(args: argparse.Namespace) -> dict:
             f"--out: rows of {model.shape} are no grey or coloured pictures; "
             "choose a name that ends in .npy"
         )
-    if isinstance(model, PixelCVAE) or args.given is not None:
+    if _completes(model, args.given):
         return _complete(model, args, out)
     if args.digit is not None:
         _refuse_conditions(model, "--digit", "sample")
@@ -356,12 +361,6 @@ def run_sample(args: argparse.Namespace) -> dict:
 
 def _complete(model: Any, args: argparse.Namespace, out: Path) -> dict:
     """Draw completions of the first pictures of the test set into a file."""
-    if not isinstance(model, PixelCVAE) or args.given is None:
-        raise ValueError(
-            "--given: expected how many quarters are given, 1, 2 or 3, for a "
-            f"cvae that is told pixels and no other, got {args.given} for a "
-            f"{type(model).__name__}"
-        )
     validate.whole("--rows", args.rows, 1, 10)
     test = data.load_digits(args.data, "test")
     _check_shape(model, test)

@@ -177,10 +177,9 @@ def auroc(normal: Tensor, strange: Tensor) -> float:
                 "that anomaly_scores returns"
             )
         validate.finite(name, scores)
-    ordered, asked = (
-        normal.cpu().double().sort().values,
-        strange.cpu().double(),
+    from sklearn.metrics import roc_auc_score
+
+    scores = torch.cat([normal.cpu(), strange.cpu()])
+    return float(
+        roc_auc_score(torch.arange(len(scores)) >= len(normal), scores)
     )
-    below = torch.searchsorted(ordered, asked)
-    not_above = torch.searchsorted(ordered, asked, right=True)
-    return (below + not_above).double().mean().item() / (2 * len(ordered))

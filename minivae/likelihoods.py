@@ -133,7 +133,7 @@ class Bernoulli(Likelihood):
         self, params: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """0 or 1, (..., B, *shape)."""
-        return self.prepare(params.sigmoid(), generator)
+        return binarize(params.sigmoid(), generator)
 
     prepare = staticmethod(binarize)  # 0 or 1, 1 with probability x
 
@@ -152,17 +152,7 @@ class GreyBernoulli(Bernoulli):
 
     name = "grey_bernoulli"
     binary = False
-
-    @staticmethod
-    def prepare(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The pixels as they are."""
-        return x
-
-    def sample(
-        self, params: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """0 or 1, (..., B, *shape)."""
-        return binarize(params.sigmoid(), generator)
+    prepare = Likelihood.prepare  # x itself
 
 
 class Gaussian(Likelihood):

@@ -337,7 +337,12 @@ class VAE(Autoencoder):
                 prior = make_prior(prior, self, n_condition)
         _has("prior", prior, "kl", "log_prob", "sample")
         self.prior = prior
-        _check_objective(self)
+        if free_bits and (n_samples > 1 or not hasattr(prior, "kl_each")):
+            raise ValueError(
+                f"free_bits: expected none with {n_samples} samples and a "
+                f"{type(prior).__name__}, got {free_bits}; this loss has no "
+                "KL for each dimension"
+            )
 
     @property
     def support(self) -> tuple[float, float] | None:
@@ -465,21 +470,6 @@ def _check_code(x: Tensor, code: Tensor) -> None:
         raise ValueError(
             "x: expected values of which the encoder makes a finite code, got "
             f"{x.min():.3g} to {x.max():.3g}; standardise them"
-        )
-
-
-def _check_objective(model: "VAE") -> None:
-    """Refuse options of the loss that do not go together."""
-    if model.free_bits and model.n_samples > 1:
-        raise ValueError(
-            f"free_bits: expected none with n_samples = {model.n_samples}, "
-            f"got {model.free_bits}; the importance-weighted bound has no KL "
-            "for each dimension"
-        )
-    if model.free_bits and not hasattr(model.prior, "kl_each"):
-        raise ValueError(
-            f"free_bits: expected none with this prior, got "
-            f"{model.free_bits}; its KL is not a sum over dimensions"
         )
 
 

@@ -151,8 +151,8 @@ class ConditionalNormal(nn.Module):
 class Mixture(nn.Module):
     """A mixture of normal distributions, whose places are learned.
 
-    Dilokthanakul et al. 2016. Its KL has no closed form: it is estimated as
-    log q(z|x) - log p(z) at the code that is drawn.
+    Tomczak & Welling 2018, where it is compared with `Vamp`. Its KL has no
+    closed form: it is estimated as log q(z|x) - log p(z) at the drawn code.
 
     Args:
         n_latent: L.

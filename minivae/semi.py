@@ -59,6 +59,13 @@ class M2(CVAE):
     ) -> None:
         usual: dict[str, Any] = {"conditions": (10,), "condition_dropout": 0.0}
         super().__init__(*sizes, **usual | options)
+        one_label = len(self.conditions) == 1 and self.conditions[0] > 1
+        if not one_label or self.n_samples > 1 or self.free_bits:
+            raise ValueError(
+                "conditions, n_samples, free_bits: expected one label, one "
+                f"sample and none free, got {self.conditions}, "
+                f"{self.n_samples} and {self.free_bits}; leave them out"
+            )
         self.alpha = validate.number("alpha", alpha, 50, zero=True)
         self.jitter = validate.number("jitter", jitter, 0.1, zero=True)
         self.options |= {"alpha": self.alpha, "jitter": self.jitter}
@@ -155,10 +162,9 @@ def few_labels(
 ) -> Images:
     """All pictures, of which a few of each class keep their label.
 
-    In the published code a batch has as many labelled rows as their number
-    among the N allows, and weighs their cross-entropy by 0.1 N / n. Here
-    they are repeated until they are this share of all rows, so that a batch
-    holds about that share of them.
+    With 100 labels among 60,000, hardly every second batch of 512 would hold
+    one. So the labelled rows are repeated until they are this share of all,
+    and about that share of each batch.
 
     Args:
         digits: pictures with labels, (N, ...).

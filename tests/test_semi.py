@@ -338,6 +338,14 @@ def test_the_classifier_is_of_the_network_that_is_named(classifier):
             "network:" if "classifier" in wrong else next(iter(wrong))
         ):
             M2(2, **wrong)
+    for wrong in (
+        {"conditions": (3, 1)},
+        {"conditions": (1,)},
+        {"n_samples": 2},
+        {"free_bits": 0.1},
+    ):
+        with refused("conditions, n_samples, free_bits:"):
+            M2(2, **wrong)
 
 
 def test_probabilities_of_labels():

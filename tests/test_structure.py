@@ -72,7 +72,7 @@ OTHERS = {
     "store": {"torch"},
     "evaluate": {"torch", "tqdm"},
     "completion": {"torch"},
-    "anomalies": {"torch"},
+    "anomalies": {"torch", "sklearn"},
     "latent": {"torch", "sklearn"},
     "probes": {"numpy", "torch", "sklearn"},
     "toys": {"torch"},
@@ -184,7 +184,8 @@ def test_the_loop_does_not_know_which_model_it_has():
     trees = [ast.parse(f.read_text()) for f in PACKAGE.glob("engine/*.py")]
     assert len(trees) > 4
     for tree in (train, *trees):
-        kinds = {"Autoencoder", "VAE", "CVAE", "M2", "Classifier"}
+        kinds = {"Autoencoder", "VAE", "CVAE", "Classifier"}
+        kinds |= {"M2", "PixelCVAE"}
         assert kinds.isdisjoint(names_in(tree))
 
 
@@ -388,9 +389,10 @@ def f():
     assert lines_of_code(text) == 7
 
 
-# these numbers may only fall: the plan aims at 2,400 in all. Likelihoods,
-# priors and networks are where a reader adds, and are not counted
-MOST_READ, MOST = 565, 4555
+# these numbers may only fall, but for a new model: completion, few labels and
+# anomalies brought 350. The plan aims at 2,400 in all. Likelihoods, priors and
+# networks are where a reader adds, and are not counted
+MOST_READ, MOST = 553, 4555
 READ = ("objective", "models", "train")
 OPEN = ("explorer", "likelihoods.py", "priors.py", "networks.py")
 

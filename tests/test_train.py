@@ -289,6 +289,11 @@ def test_warming_the_kl_up_changes_the_run_and_resumes(small, tmp_path):
     assert same(first.state_dict(), second.state_dict())
 
 
+def test_a_bound_of_many_samples_has_no_kl_to_warm_up(small):
+    with refused("kl_warmup:"):
+        go(build("iwae"), small, kl_warmup=3)
+
+
 def test_the_step_size_warms_up(monkeypatch, small):
     seen = spy_on_steps(monkeypatch)
     go(build(), small, epochs=2, lr=0.01)

@@ -155,6 +155,12 @@ class Run:
         progress: bool = False,
     ) -> None:
         check(model, data)
+        if config.kl_warmup and getattr(model, "n_samples", 1) > 1:
+            raise ValueError(
+                f"kl_warmup: expected 0 with n_samples = {model.n_samples}, "
+                f"got {config.kl_warmup}; the importance-weighted bound has "
+                "no KL that could count less"
+            )
         if checkpoint is not None:
             validate.path("checkpoint", checkpoint, "vae.pt")
         device = devices.find_device(config.device)
