@@ -106,6 +106,11 @@ class PixelCVAE(VAE):
             n_condition=2 * math.prod(shape),
             **options,
         )
+        if any(part.numel() > 1 for part in self.likelihood.parameters()):
+            raise ValueError(
+                "likelihood: expected one that treats all pixels alike, got "
+                "one with numbers for each; learn one sigma, with sigma=None"
+            )
         del self.options["prior"]  # it has no other
         self.given = self.options["given"] = given
 
@@ -123,13 +128,22 @@ class PixelCVAE(VAE):
     def condition_vector(self, y: Tensor | None, n: int) -> Tensor:
         """What is given, 0 elsewhere, and 1 where it is given, (n, 2 D)."""
         y = self._picture(y).flatten(1)
-        return torch.cat([y.nan_to_num(), ~y.isnan()], 1)
+        if len(y) != n:
+            raise ValueError(
+                f"y: expected a picture for each of {n} rows, got {len(y)}; "
+                "expand it, or leave rows out"
+            )
+        known = y.masked_fill(y.isnan(), 0)
+        if not self.training:  # `fit` takes what is given from x
+            validate.finite("y", known, self.support)
+        return torch.cat([known, ~y.isnan()], 1)
 
-    def _picture(self, y: Tensor | None) -> Tensor:
-        if y is None or not y.is_floating_point():
+    def _picture(self, y: Any) -> Tensor:
+        if not isinstance(y, Tensor) or not y.is_floating_point():
             raise ValueError(
                 f"y: expected pictures (B, {self.shape}) with NaN where a "
-                f"pixel is not given, got {'none' if y is None else y.dtype}; "
+                "pixel is not given, got "
+                f"{getattr(y, 'dtype', type(y).__name__)}; "
                 "x.masked_fill(~quadrants(model.shape, 1), torch.nan) makes "
                 "some"
             )
@@ -141,8 +155,12 @@ class PixelCVAE(VAE):
         y: Tensor | None = None,
         noise: torch.Generator | Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """As for `VAE`; without a picture y, quarters of x are given."""
-        if y is None or not y.is_floating_point():
+        """As for `VAE`; without a picture y, quarters of x are given.
+
+        Labels or conditions, which data may have too, are no picture.
+        """
+        n = self.n_values
+        if y is None or y.ndim == 1 or (y.ndim == 2 and y.shape[1] != n):
             y = self.hide(
                 self._rows(x),
                 noise if isinstance(noise, torch.Generator) else None,

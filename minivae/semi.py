@@ -66,6 +66,11 @@ class M2(CVAE):
                 f"sample and none free, got {self.conditions}, "
                 f"{self.n_samples} and {self.free_bits}; leave them out"
             )
+        if jitter and len(self.shape) != 3:
+            raise ValueError(
+                f"jitter: expected 0 for rows of {self.shape}, which are no "
+                f"pictures, got {jitter!r:.40}; leave it out"
+            )
         self.alpha = validate.number("alpha", alpha, 50, zero=True)
         self.jitter = validate.number("jitter", jitter, 0.1, zero=True)
         self.options |= {"alpha": self.alpha, "jitter": self.jitter}
@@ -86,6 +91,12 @@ class M2(CVAE):
         Raises:
             TypeError, ValueError: a label is missing or of no class.
         """
+        vector = self._maybe_withheld(y, n)
+        if isinstance(y, Tensor):
+            validate.finite("y", y.to(self.dtype))
+        return vector
+
+    def _maybe_withheld(self, y: Tensor | None, n: int) -> Tensor:
         if isinstance(y, Tensor) and y.dtype == torch.int64:
             y = y.to(self.dtype)[:, None]
         return super().condition_vector(y, n)
@@ -113,12 +124,13 @@ class M2(CVAE):
         if y is None:
             y = x.new_full((len(x), 1), torch.nan)
         # all zeros where a label is withheld
-        label, given = self.condition_vector(y, len(x)).split([n, 1], 1)
+        label, given = self._maybe_withheld(y, len(x)).split([n, 1], 1)
         log_q = self._log_q(x)  # (B, C)
         q = label + (1 - given) * log_q.exp()
         # each row with each label, and with the noise of its row
         each = torch.arange(n).repeat_interleave(len(x))  # (C * B,)
         noise = normal_like(x.new_empty(len(x), self.n_latent), noise)
+        noise = noise.expand(len(x), -1)  # or one for all rows
         rows = x.expand(n, *x.shape).flatten(0, 1)
         terms = super().forward(rows, each, noise.repeat(n, 1))
         nats = {k: (v.view(n, -1).T * q).sum(1) for k, v in terms.items()}
@@ -176,6 +188,9 @@ def few_labels(
         N pictures and the repeated ones, with conditions (N', 1), NaN where
         the label is withheld, and no other labels.
 
+    Raises:
+        ValueError: there are no labels, or the share is another.
+
     Example:
         >>> images = torch.zeros(6, 28, 28, dtype=torch.uint8)
         >>> digits = Images(images, torch.tensor([0, 0, 0, 1, 1, 1]))
@@ -183,6 +198,11 @@ def few_labels(
         >>> len(few), few.conditions.isnan().sum().item()
         (8, 4)
     """
+    if digits.labels is None or not 0 <= share < 1:
+        raise ValueError(
+            "digits, share: expected labelled pictures and a share from 0 to "
+            f"below 1, got {digits!r} and {share!r:.40}; see `Images`"
+        )
     n, y = len(digits), torch.full((len(digits), 1), math.nan)
     order = torch.randperm(n, generator=seeded("cpu", "few labels", seed))
     kinds = digits.labels.cpu()[order]

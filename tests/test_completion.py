@@ -21,6 +21,8 @@ from minivae import (
 )
 from minivae.__main__ import main
 from minivae.completion import complete, completion_likelihood, quadrants
+from minivae.likelihoods import Gaussian
+from minivae.toys import shapes
 
 SHAPE = (1, 4, 6)
 CONFIG = TrainConfig(epochs=2, batch_size=50, warmup=5, device="cpu")
@@ -144,6 +146,16 @@ def test_training_draws_the_quarters_anew():
     assert same(terms, again)
 
 
+def test_conditions_of_the_data_are_no_pictures():
+    model = PixelCVAE(2, (8,), shape=(3, 32, 32))
+    data = shapes(20)  # they have labels, and five conditions
+    history = fit(model, data, CONFIG, progress=False)
+    assert len(history) == 2
+    x, noise = data.x(), generator()
+    assert same(model(x, data.y, noise), model(x, None, generator()))
+    assert completion_likelihood(model, data, 1, 3) < 0
+
+
 def test_the_likelihood_of_a_completion_is_that_of_a_grid():
     model = build()
     with torch.no_grad():
@@ -245,6 +257,19 @@ def test_what_it_cannot_do_is_said(small):
         sample(full, 3)
     with refused("model"):
         complete(torch.nn.Linear(1, 1), pictures())
+    x = torch.zeros(2, 1, 28, 28)
+    for wrong in (x.byte(), x.numpy(), "x", x + 255, x + math.inf):
+        with refused("y: expected"):
+            complete(full, wrong)
+    with refused("y: expected a picture for each of 2 rows"):
+        full(x, x[:1])
+    with refused("x: expected"):
+        full(x, x[..., :5])
+    # each pixel is scored by itself, so none can have a sigma of its own
+    for likelihood in ("gaussian", Gaussian(shape=(1, 28, 28))):
+        sigma = "each" if likelihood == "gaussian" else None
+        with refused("likelihood:"):
+            PixelCVAE(2, (8,), likelihood=likelihood, sigma=sigma)
     with refused("n_samples"):
         completion_likelihood(full, small, 1, n_samples=0)
     for wrong in (-1, 5, 1.5):

@@ -14,6 +14,7 @@ from minivae import (
     CVAE,
     M2,
     CheckpointError,
+    Images,
     TrainConfig,
     checkpoint,
     evaluate,
@@ -346,6 +347,37 @@ def test_the_classifier_is_of_the_network_that_is_named(classifier):
     ):
         with refused("conditions, n_samples, free_bits:"):
             M2(2, **wrong)
+    with refused("jitter: expected 0"):
+        M2(2, jitter=0.1, shape=(3,))
+
+
+def test_a_code_or_picture_needs_the_label():
+    model, withheld = build(), torch.full((5, 1), math.nan)
+    for call in (
+        lambda: model.encode(X, withheld),
+        lambda: model.decode(torch.zeros(5, L), withheld),
+        lambda: model.log_likelihood(X, torch.zeros(5, L), withheld),
+    ):
+        with refused("y: expected finite"):
+            call()
+
+
+def test_one_noise_may_serve_all_rows():
+    model, noise = build(), NOISE[:1]
+    y = torch.full((5, 1), math.nan)
+    together = model(X, y, noise)
+    for i in range(5):
+        alone = model(X[i : i + 1], y[:1], noise)
+        close(alone["loss"][0], together["loss"][i], 1e-5)
+
+
+def test_few_labels_needs_labels_and_a_share_of_others():
+    images = torch.zeros(6, 28, 28, dtype=torch.uint8)
+    with refused("digits, share:"):
+        few_labels(Images(images))
+    for share in (1.0, -0.1, math.nan):
+        with refused("digits, share:"):
+            few_labels(Images(images, torch.arange(6)), 1, share=share)
 
 
 def test_probabilities_of_labels():
