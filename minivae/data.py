@@ -421,8 +421,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Go once through the data; the last batch may be smaller.
 
-    Order, noise and what is withheld are functions of (seed, epoch) and
-    nothing else.
+    The order is a function of (seed, epoch); noise and what is withheld also
+    of the number of the batch and, of several processes, of the rank.
 
     Args:
         data: `Images` or `Table`; moved to the device if not there yet.

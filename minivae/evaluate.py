@@ -177,8 +177,8 @@ def log_likelihood(
     bar = tqdm(total=len(data), unit=" rows", disable=not progress)
     with bar, at_rest(model):
         for x, y in _pass(model, data, size):
-            weights = _log_weights(model, x, y, n_samples, noise)
-            total += importance_bound(weights).cpu().double().sum().item()
+            weights = log_importance_weights(model, x, y, n_samples, noise)
+            total += importance_bound(weights).double().sum().item()
             bar.update(len(x))
     return total / len(data)
 
@@ -213,26 +213,12 @@ def log_importance_weights(
     """
     validate.kind("model", model, VAE)
     n_samples = validate.whole("n_samples", n_samples, 1, 100)
-    return _log_weights(model, x, y, n_samples, generator, q).cpu()
-
-
-def _log_weights(
-    model: VAE,
-    x: Tensor,
-    y: Tensor | None,
-    n_samples: int,
-    generator: torch.Generator | Tensor | None = None,
-    q: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
-    """As `log_importance_weights`, on the device of the model."""
     q = model.encode(x, y) if q is None else q
     mu, logvar = (p.to(model.device).expand(n_samples, -1, -1) for p in q)
     z = reparameterize(mu, logvar, generator)  # (K, B, L)
-    return (
-        model.log_likelihood(x, z, y)
-        + model.prior.log_prob(z, model.condition_vector(y, z.shape[1]))
-        - gaussian_log_density(z, mu, logvar)
-    )
+    log_p = model.prior.log_prob(z, model.condition_vector(y, z.shape[1]))
+    log_q = gaussian_log_density(z, mu, logvar)
+    return (model.log_likelihood(x, z, y) + log_p - log_q).cpu()
 
 
 def code_grid(n_latent: int, n: int = 300, limit: float = 5.0) -> Tensor:
@@ -411,7 +397,7 @@ def optimise_q(
         means = [torch.zeros_like(p) for p in q]
         adam = torch.optim.Adam(q, lr)
         for step in range(steps):
-            weights = _log_weights(model, x, y, n_samples, noise, q)
+            weights = log_importance_weights(model, x, y, n_samples, noise, q)
             loss = -weights.mean(0).sum()
             q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
             adam.step()

@@ -385,8 +385,9 @@ class VAE(Autoencoder):
 
         Returns:
             "reconstruction", -log p(x|z) at a z drawn from q(z|x); "kl";
-            "loss", reconstruction + beta kl. Each (B,). With K samples the
-            first two are means over them, and the loss is the negative bound.
+            "loss", reconstruction + beta kl, and what dimensions lack to
+            their free bits. Each (B,). With K samples reconstruction and kl
+            are means over them, and the loss is minus their bound.
         """
         mu, logvar = self.encode(x, y)  # (B, L) each
         if self.n_samples > 1:

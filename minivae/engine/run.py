@@ -294,8 +294,8 @@ class Run:
     def mean_loss(self, terms: dict[str, Tensor]) -> Tensor:
         """The mean over the batch; refuses what is not a number.
 
-        In a warm-up the KL counts less (Bowman et al. 2016); a cycle is one
-        and as many steps at full weight (Fu et al. 2019).
+        In a warm-up the KL counts less (Bowman et al. 2016). There may be
+        several, each after as many steps at full weight (Fu et al. 2019).
         """
         loss = terms["loss"]
         warmup = self.config.kl_warmup
