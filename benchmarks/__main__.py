@@ -16,9 +16,12 @@ from pathlib import Path
 
 # no torch here: the peak that the system reports of a child process begins
 # with the size of the process that started it
+from benchmarks.goals import TASKS
 from benchmarks.report import (
     compile_table,
+    costs_table,
     memory_table,
+    models_table,
     quality_table,
     rates_table,
     ratios_table,
@@ -41,7 +44,7 @@ LOOPS = (
     "minivae",
 )
 LOW = {name for name in LOOPS if name.endswith(("bfloat16", "compiled"))}
-SECTIONS = ("rates", "quality", "memory", "compile", "gpu")
+SECTIONS = ("rates", "quality", "memory", "compile", "gpu", "models")
 MEASURE = ("-m", "benchmarks.measure")
 TRAIN = ("-m", "minivae", "train", "--model", "vae", "--hidden", "400")
 CLASSIC = ("--batch-size", "128", "--lr", "0.001")
@@ -104,7 +107,7 @@ class Bench:
 
     def run(self) -> None:
         """The sections that are wanted; the file grows with each."""
-        for section in self.args.only or SECTIONS:
+        for section in self.args.sections or SECTIONS[:-1]:
             print(f"\n## {section}\n", flush=True)
             try:
                 getattr(self, section)()
@@ -264,6 +267,16 @@ class Bench:
         self.found["compile"] = {"seconds": seconds, "cost": cost}
         print(compile_table(cost, epoch["no"], epoch["warm"]))
 
+    def models(self) -> None:
+        """What the models reach, against their goals and published values."""
+        quick = ("--quick",) if self.args.quick else ()
+        found = {}
+        for task in self.args.models or TASKS:
+            words = ("-m", "benchmarks.models", task, "--seed", "SEED", *quick)
+            found |= self.in_turn({task: words})
+        self.found["models"] = found
+        print(models_table(found), costs_table(found), sep="\n\n")
+
     def gpu(self) -> None:
         """Digits per second at large batches on a GPU."""
         if not self.machine["gpu"]:
@@ -296,11 +309,11 @@ def main() -> int:
         "--epochs", type=int, help="of the quality runs; default 10, quick 1"
     )
     parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=SECTIONS,
+        "sections",
+        nargs="*",
+        choices=[*SECTIONS, []],  # Python 3.11 checks the empty list too
         metavar="SECTION",
-        help=f"of {', '.join(SECTIONS)}; default all",
+        help=f"of {', '.join(SECTIONS)}; default all but models",
     )
     parser.add_argument(
         "--loops",
@@ -308,6 +321,13 @@ def main() -> int:
         choices=LOOPS,
         metavar="LOOP",
         help=f"the rates of these alone, of {', '.join(LOOPS)}",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=TASKS,
+        metavar="TASK",
+        help=f"of the models these alone, of {', '.join(TASKS)}",
     )
     parser.add_argument(
         "--recipe",
@@ -318,8 +338,9 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "benchmarks" / "results.json"
     )
     args = parser.parse_args()
-    if args.loops and not args.only:
-        args.only = ["rates"]
+    for names, section in ((args.loops, "rates"), (args.models, "models")):
+        if names and not args.sections:
+            args.sections = [section]
     for name, short, full in (("rounds", 1, 3), ("epochs", 1, 10)):
         if getattr(args, name) is None:
             setattr(args, name, short if args.quick else full)

@@ -3,6 +3,8 @@
 from math import ceil, inf
 from statistics import median, quantiles
 
+from benchmarks.goals import GOALS
+
 # what is divided by what, and the ratio to reach (None: for information)
 RATIOS = (
     ("minivae-classic", "standard", 4.0),
@@ -136,6 +138,35 @@ def memory_table(peaks: dict[str, list[float]]) -> str:
         rows.append((name, spelled(values), spelled(share), most))
     rows[0] = (*rows[0][:2], "", "")
     return table(("process", "peak in MB", "ratio", "aim"), rows)
+
+
+def models_table(found: dict[str, list[dict]]) -> str:
+    """What the models reached, held against their goals.
+
+    Args:
+        found: task -> a result for each seed; what was not measured is left
+            out.
+    """
+    rows = []
+    for task, key, words, least, most, published in GOALS:
+        values = [one[key] for one in found.get(task, [])]
+        if values:
+            aim, worst = (least, min) if most is None else (most, max)
+            reached = verdict(worst(values), aim, most is not None)
+            rows.append((words, spelled(values), reached, published))
+    return table(("measured", "median (quartiles)", "aim", "published"), rows)
+
+
+def costs_table(found: dict[str, list[dict]]) -> str:
+    """What that took: training, the whole process, peak memory."""
+    keys = ("training", "seconds", "peak")
+    return table(
+        ("task", "seconds of training", "seconds in all", "peak in MB"),
+        [
+            (task, *(spelled([one[key] for one in runs]) for key in keys))
+            for task, runs in found.items()
+        ],
+    )
 
 
 def pays_from(cost: float, eager: float, compiled: float) -> float:

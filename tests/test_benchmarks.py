@@ -11,8 +11,9 @@ from conftest import ROOT, close
 
 sys.path.insert(0, str(ROOT))
 from benchmarks import __main__ as bench
-from benchmarks import loops, measure, report
+from benchmarks import goals, loops, measure, models, report
 from minivae import VAE, TrainConfig, fit
+from minivae.completion import quadrants
 
 
 @pytest.fixture
@@ -148,6 +149,48 @@ def test_compiling_pays_when_what_it_saves_is_what_it_costs():
     table = report.compile_table({"cold": [12.1]}, 1.0, 0.75)
     assert "49 epochs" in table
     assert "never" in report.compile_table({"cold": [12.1]}, 1.0, 1.1)
+
+
+def test_a_goal_is_reached_only_if_every_seed_reaches_it():
+    found = {
+        "conv": [
+            {"elbo": -90.0, "log_likelihood": v, "parameters": 5}
+            for v in (-87.0, -88.5, -87.5)
+        ],
+        "labels": [{"error": v, "alone": 0.3} for v in (0.03, 0.04, 0.05)],
+    }
+    lines = report.models_table(found).splitlines()[2:]
+    assert len(lines) == 5  # what was not measured is left out
+    by_name = {line.split("|")[1].strip(): line for line in lines}
+    row = by_name["log p(x), convolutions"]
+    assert "-87.50 (-88.00 to -87.25)" in row
+    assert "at least -88.00: no" in row and "IWAE-50" in row
+    assert "at most 0.050: yes" in by_name["test error, 100 labels"]
+    found["labels"][1]["error"] = 0.051
+    assert "at most 0.050: no" in report.models_table(found)
+
+
+def test_the_answer_without_a_code_is_scored_as_it_was_trained(small):
+    trial = SimpleNamespace(fit=lambda model, *rest: model, seed=1)
+    trial.test = small[:20]
+    found = models.completion(trial)
+    answer, x = models.Answer(16, (400, 200), seed=1), trial.test.x()
+    for given in (1, 2, 3):
+        answer.hide = lambda x, noise, given=given: x.masked_fill(
+            ~quadrants((1, 28, 28), given), torch.nan
+        )
+        nats = answer(x)["loss"].mean().item()
+        assert abs(found[f"answer_{given}"] - nats) < 1e-3
+    assert abs(found["answer_1"] - found["nll_1"]) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", goals.TASKS)
+def test_each_model_is_trained_and_gives_what_its_goals_ask_for(task):
+    found = models.TASKS[task](models.Trial(0, quick=True))
+    asked = {goal.key for goal in goals.GOALS if goal.task == task}
+    assert asked <= found.keys()
+    assert all(isinstance(value, (int, float)) for value in found.values())
 
 
 def runner(rounds=2):
