@@ -46,6 +46,10 @@ GOALS = (
         for n, most in ((1, 71.8), (2, 51.0), (3, 24.2))
     ),
     *(
+        Goal("completion", f"encoder_{n}", f"codes of the encoder: {n}")
+        for n in (1, 2, 3)
+    ),
+    *(
         Goal(
             *("completion", f"answer_{n}", f"one answer, given quarters: {n}"),
             published=f"network {other}",

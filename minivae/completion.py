@@ -96,6 +96,11 @@ class PixelCVAE(VAE):
                 f"(C, H, W), got {given} of {shape}; give other ones, or "
                 "train a CVAE with conditions"
             )
+        if "prior" in options:
+            raise ValueError(
+                "prior: expected none, since p(z|what is given) is learned, "
+                f"got {options['prior']!r:.40}; leave it out"
+            )
         self.prior_hidden = (256,)
         super().__init__(
             n_latent,
@@ -163,7 +168,7 @@ class PixelCVAE(VAE):
         if y is None or y.ndim == 1 or (y.ndim == 2 and y.shape[1] != n):
             y = self.hide(
                 self._rows(x),
-                noise if isinstance(noise, torch.Generator) else None,
+                None if isinstance(noise, Tensor) else noise,
             )
         return super().forward(x, y, noise)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
 from torch.nn.functional import cross_entropy
 
 from minivae import validate
@@ -21,6 +22,7 @@ from minivae.models import VAE, Autoencoder, at_rest
 from minivae.objective import (
     gaussian_log_density,
     importance_bound,
+    normal_like,
     reparameterize,
 )
 from minivae.priors import StandardNormal
@@ -201,7 +203,8 @@ def log_importance_weights(
         n_samples: K.
         generator: source of the noise, or the noise, (K, B, L); (K, 1, L)
             is the same for all rows.
-        q: mu and logvar (B, L) to draw from; None is the encoder's.
+        q: to draw from: mu and logvar, (B, L) each, or mu and the Cholesky
+            factor of the covariance, (B, L, L); None is the encoder's.
 
     Returns:
         Nats, (K, B), on the CPU.
@@ -214,10 +217,16 @@ def log_importance_weights(
     validate.kind("model", model, VAE)
     n_samples = validate.whole("n_samples", n_samples, 1, 100)
     q = model.encode(x, y) if q is None else q
-    mu, logvar = (p.to(model.device).expand(n_samples, -1, -1) for p in q)
-    z = reparameterize(mu, logvar, generator)  # (K, B, L)
+    mu, spread = (p.to(model.device) for p in q)
+    mu = mu.expand(n_samples, -1, -1)
+    if spread.ndim == 2:
+        z = reparameterize(mu, spread, generator)  # (K, B, L)
+        log_q = gaussian_log_density(z, mu, spread)
+    else:
+        normal = MultivariateNormal(mu, scale_tril=spread, validate_args=False)
+        z = mu + (spread @ normal_like(mu, generator)[..., None])[..., 0]
+        log_q = normal.log_prob(z)
     log_p = model.prior.log_prob(z, model.condition_vector(y, z.shape[1]))
-    log_q = gaussian_log_density(z, mu, logvar)
     return (model.log_likelihood(x, z, y) + log_p - log_q).cpu()
 
 
@@ -361,6 +370,7 @@ def optimise_q(
     lr: float = 0.02,
     n_samples: int = 8,
     seed: int = 0,
+    full: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The best normal q(z) of each image, found by gradient steps.
 
@@ -373,9 +383,11 @@ def optimise_q(
         steps, lr: of Adam.
         n_samples: codes drawn for each image and step.
         seed: selects them.
+        full: whether dimensions of q may depend on each other.
 
     Returns:
-        mu, logvar, (B, L) each, on the CPU.
+        mu and logvar, (B, L) each, on the CPU; if full, mu and the Cholesky
+        factor of the covariance, (B, L, L).
 
     Example:
         >>> model, x = VAE(n_latent=2, shape=(4,)), torch.ones(3, 4)
@@ -390,21 +402,32 @@ def optimise_q(
     seed = validate.whole("seed", seed, 0, 0)
     noise = seeded("cpu", "optimise", seed)
     with at_rest(model), torch.enable_grad():
-        mu, logvar = (
-            p.detach().clone().requires_grad_() for p in model.encode(x, y)
-        )
-        q = mu, logvar
-        means = [torch.zeros_like(p) for p in q]
-        adam = torch.optim.Adam(q, lr)
+        parts = [p.detach().clone() for p in model.encode(x, y)]
+        if full:
+            parts.append(torch.zeros_like(parts[0].diag_embed()))
+        means = [torch.zeros_like(p) for p in parts]
+        adam = torch.optim.Adam([p.requires_grad_() for p in parts], lr)
         for step in range(steps):
+            q = _normal(*parts)
             weights = log_importance_weights(model, x, y, n_samples, noise, q)
             loss = -weights.mean(0).sum()
-            q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
+            for p, gradient in zip(parts, torch.autograd.grad(loss, parts)):
+                p.grad = gradient
             adam.step()
             if step >= steps // 2:
-                for mean, p in zip(means, q):
+                for mean, p in zip(means, parts):
                     mean += p.detach() / (steps - steps // 2)
-    return means[0].cpu(), means[1].cpu()
+    mu, spread = _normal(*means)
+    return mu.cpu(), spread.cpu()
+
+
+def _normal(
+    mu: Tensor, logvar: Tensor, below: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """A diagonal normal, or what is below the diagonal makes it a full one."""
+    if below is None:
+        return mu, logvar
+    return mu, below.tril(-1) + (0.5 * logvar).exp().diag_embed()
 
 
 def gradient_samples(

@@ -185,6 +185,44 @@ def quantile_grid(n: int) -> Tensor:
     return torch.cartesian_prod(steps.flip(0), steps).flip(1)
 
 
+def to_code(model: Autoencoder, place: Tensor, y: Any = None) -> Tensor:
+    """The codes at these places of the prior, in standard deviations.
+
+    Of p(z|y) they are mu(y) + sigma(y) * place, so that one place means the
+    same style for every y. With another prior the place is the code.
+
+    Args:
+        model: of any kind.
+        place: standard normal if the codes are to follow the prior, (N, L).
+        y: what the model is told, (N,) or (N, C).
+
+    Returns:
+        (N, L), on the CPU.
+
+    Example:
+        >>> to_code(Autoencoder(n_latent=2), torch.ones(1, 2))
+        tensor([[1., 1.]])
+    """
+    mu, sigma = _moments(model, y, len(place))
+    return (mu + sigma * place.to(model.device)).cpu()
+
+
+def _to_place(model: Autoencoder, z: Tensor, y: Any) -> Tensor:
+    """Where codes (N, L) lie in the prior: the inverse of `to_code`."""
+    mu, sigma = _moments(model, y, len(z))
+    return (z.to(model.device) - mu) / sigma
+
+
+def _moments(model: Any, y: Any, n: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of p(z|y), or 0 and 1."""
+    if getattr(getattr(model, "prior", None), "name", "") != "conditional":
+        zero = torch.zeros((), device=model.device)
+        return zero, zero + 1
+    with at_rest(model):
+        mu, logvar = model.prior.moments(model.condition_vector(y, n))
+    return mu, (0.5 * logvar).exp()
+
+
 def latent_grid(model: Autoencoder, n: int = 20, y: Any = None) -> Tensor:
     """What the decoder draws at each code of `quantile_grid`.
 
@@ -209,8 +247,9 @@ def latent_grid(model: Autoencoder, n: int = 20, y: Any = None) -> Tensor:
             f"model: expected two latent dimensions, got {model.n_latent}; "
             "train one with n_latent=2 for a map"
         )
-    z = quantile_grid(n)
-    return pictures(model, z, _for_each(model, y, len(z)))
+    places = quantile_grid(n)
+    y = _for_each(model, y, len(places))
+    return pictures(model, to_code(model, places, y), y)
 
 
 def _needs_classes(model: Any) -> None:
@@ -249,7 +288,8 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
 def transfer(model: VAE, data: Rows) -> Tensor:
     """Each digit's style drawn as every class: encode with y, decode with y'.
 
-    Kingma et al. 2014, figure 1 (semi-supervised learning).
+    Kingma et al. 2014, figure 1 (semi-supervised learning). Where the prior
+    is p(z|y), a style is a place in it.
 
     Args:
         model: a CVAE of C classes.
@@ -270,9 +310,11 @@ def transfer(model: VAE, data: Rows) -> Tensor:
         torch.Size([10, 3, 28, 28])
     """
     _needs_classes(model)
-    z = codes(model, data)
-    kinds = torch.arange(model.n_classes)
-    return torch.stack([pictures(model, z, y.expand(len(z))) for y in kinds])
+    places = _to_place(model, codes(model, data), data.y)
+    kinds = torch.arange(model.n_classes)[:, None].expand(-1, len(places))
+    return torch.stack(
+        [pictures(model, to_code(model, places, y), y) for y in kinds]
+    )
 
 
 def fit_codes(

@@ -171,10 +171,10 @@ def test_a_goal_is_reached_only_if_every_seed_reaches_it():
 
 
 def test_the_answer_without_a_code_is_scored_as_it_was_trained(small):
-    trial = SimpleNamespace(fit=lambda model, *rest: model, seed=1)
+    trial = SimpleNamespace(fit=lambda model, **rest: model, seed=1)
     trial.test = small[:20]
     found = models.completion(trial)
-    answer, x = models.Answer(16, (400, 200), seed=1), trial.test.x()
+    answer, x = models.Answer(4, (400, 200), seed=1), trial.test.x()
     for given in (1, 2, 3):
         answer.hide = lambda x, noise, given=given: x.masked_fill(
             ~quadrants((1, 28, 28), given), torch.nan

@@ -248,6 +248,8 @@ def test_what_it_cannot_do_is_said(small):
             build(given=wrong)
     with refused("given, shape"):
         PixelCVAE(2, shape=(24,))
+    with refused("prior"):
+        PixelCVAE(2, prior="mixture")
     with refused("y: expected pictures"):
         model.decode(torch.zeros(7, 2))
     full = PixelCVAE(2, (8,))

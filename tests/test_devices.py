@@ -216,7 +216,10 @@ CALLS = {
         is_vae,
     ),
     "evaluate.optimise_q": (
-        lambda f, c: f(c.model, c.x, c.y, 3),
+        lambda f, c: (
+            f(c.model, c.x, c.y, 3),
+            f(c.model, c.x, c.y, 3, full=True),
+        ),
         is_vae,
     ),
     "evaluate.posteriors": (lambda f, c: f(c.model, c.data), is_vae),
@@ -241,6 +244,7 @@ CALLS = {
         takes_one_or_none,
     ),
     "latent.same_style": (lambda f, c: f(c.model, 3), takes_labels),
+    "latent.to_code": (lambda f, c: f(c.model, c.z, c.y), anything),
     "latent.transfer": (lambda f, c: f(c.model, c.data), takes_labels),
     # these come from the model itself, so what they give stays with it
     "Autoencoder.forward": (
@@ -290,7 +294,10 @@ OTHERS = {
     "Classifier.accuracy": "see below",
 }
 # they work on a model without running it
-IDLE = ("evaluate.prepared", "Autoencoder.condition_vector")
+IDLE = (
+    *("evaluate.prepared", "latent.to_code"),
+    "Autoencoder.condition_vector",
+)
 
 
 def function(name):

@@ -511,6 +511,34 @@ def test_the_best_q_of_a_linear_model_is_its_posterior(spoiled):
     assert not same(again, optimise_q(model, x, steps=3, seed=1))
 
 
+def test_the_best_full_q_of_a_linear_model_has_its_covariances():
+    model = VAE(2, (), "gaussian", 0.5, shape=(3,))
+    weight = torch.tensor([[1.0, 0.8], [0.5, 0.7], [0.2, 0.9]])
+    with torch.no_grad():
+        model.decoder[0].weight.copy_(weight)
+    z = draw(40, 2)
+    x = z @ weight.T + 0.5 * draw(40, 3)
+    precision = torch.eye(2) + weight.T @ weight / 0.25
+    covariance = precision.inverse()
+    mean = x @ weight @ covariance / 0.25
+    exact = MultivariateNormal(
+        torch.zeros(3), weight @ weight.T + 0.25 * torch.eye(3)
+    ).log_prob(x)
+
+    q = optimise_q(model, x, steps=1000, lr=0.05, full=True)
+    close_to = torch.testing.assert_close
+    close_to(q[0], mean, rtol=0, atol=0.05)
+    found = q[1] @ q[1].mT
+    close_to(found, covariance.expand(40, 2, 2), rtol=0, atol=0.02)
+    assert covariance[0, 1] < -0.1  # which a diagonal q cannot have
+    noise = torch.Generator().manual_seed(3)
+    weights = log_importance_weights(model, x, None, 50, noise, q)
+    close_to(weights.mean(0), exact, rtol=0, atol=0.02)
+    diagonal = optimise_q(model, x, steps=1000, lr=0.05)
+    lost = log_importance_weights(model, x, None, 50, noise, diagonal)
+    assert (weights.mean() - lost.mean()) > 0.2
+
+
 def test_optimising_starts_at_the_encoder_and_raises_the_elbo(small):
     model = loud(CVAE(2, (6,)), 1)
     x, y = small.binarized().x(torch.arange(20)), small.labels[:20]

@@ -27,6 +27,7 @@ from minivae import (
     same_style,
     sample,
 )
+from minivae.explorer import sliders
 from minivae.latent import fit_codes, transfer
 
 NAN = float("nan")
@@ -421,6 +422,34 @@ def test_a_style_is_read_with_its_label_and_drawn_with_the_others(
     own = images[digits.labels, torch.arange(30)]
     torch.testing.assert_close(own, reconstruct(model, digits))
     assert len(images[:, 0].flatten(1).unique(dim=0)) == 10
+
+
+def test_a_style_is_a_place_in_the_prior_of_its_label(small):
+    model, digits = CVAE(**SIZES, prior="conditional"), small[:30]
+    with torch.no_grad():
+        for weight in model.prior.parameters():
+            weight.normal_()
+    mu, logvar = model.prior.moments(torch.eye(10))
+    sigma, y = (0.5 * logvar).exp().detach(), digits.labels
+    mu, z = mu.detach(), codes(model, digits)
+    images = transfer(model, digits)
+    place = (z - mu[y]) / sigma[y]
+    for other in range(10):
+        moved = mu[other] + sigma[other] * place
+        expected = pictures(model, moved, torch.full((30,), other))
+        torch.testing.assert_close(images[other], expected)
+    own = images[y, torch.arange(30)]
+    torch.testing.assert_close(own, reconstruct(model, digits))
+    # the map and the sliders are in units of the prior too
+    (middle,) = latent_grid(model, 1, 4)
+    torch.testing.assert_close(
+        middle, pictures(model, mu[4:5], torch.tensor([4]))[0]
+    )
+    widget = sliders(model)
+    widget.digit.value, widget.z[1].value = "4", 1.5
+    at = mu[4:5] + sigma[4:5] * torch.tensor([[0, 1.5]])
+    expected = pictures(model, at, torch.tensor([4]))[0].numpy()
+    assert abs(widget.image() - expected).max() < 1e-5
 
 
 # --- a distribution for codes that have none

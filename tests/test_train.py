@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from minivae import (
     CVAE,
+    M2,
     VAE,
     Autoencoder,
     CheckpointError,
@@ -54,6 +55,7 @@ MORE = KINDS | {
     "conditional": functools.partial(CVAE, prior="conditional"),
 }
 also_more = pytest.mark.parametrize("kind", MORE)
+MORE = MORE | {"m2": M2}  # which needs other data
 CONFIG = TrainConfig(epochs=4, batch_size=64, lr=0.002, warmup=5, device="cpu")
 
 

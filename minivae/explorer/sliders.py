@@ -119,6 +119,7 @@ class Sliders(widgets.VBox):
 
     def _drawn(self, z: torch.Tensor) -> np.ndarray:
         y = self._label(len(z))
+        z = latent.to_code(self.model, z, y)
         return latent.pictures(self.model, z, y).float().numpy()
 
     def _label(self, n: int) -> torch.Tensor | None:
@@ -233,7 +234,8 @@ def sliders(model: Autoencoder, limit: float = 3.0) -> Sliders:
         model: an autoencoder, a VAE or a CVAE, also one of several
             conditions, of any network and likelihood. Pictures may have any
             size; rows of numbers are drawn as bars, long ones as a line.
-        limit: the sliders reach from -limit to limit.
+        limit: the sliders reach from -limit to limit, in standard deviations
+            where the prior is p(z|y).
 
     Returns:
         A widget: display it in JupyterLab.
