@@ -8,6 +8,7 @@ what must hold on every machine (claims, code) it compares.
 
 import ast
 import inspect
+import linecache
 import math
 import re
 import textwrap
@@ -103,25 +104,42 @@ def say(text: str, **numbers: object) -> None:
 def claim(sentence: str, holds: bool, **measured: object) -> None:
     """State a sentence of the text if it holds, and fail if it does not.
 
+    A notebook shows the measured values and the condition below it.
+
     Args:
         sentence: what the chapter says, without numbers.
         holds: whether the measured values bear it out.
-        measured: the values, for the message of a failure and for the
-            appendix; shortened copies go to `measurements`.
+        measured: the values; shortened copies go to `measurements`.
 
     Raises:
         AssertionError: it does not hold.
 
     Example:
-        >>> claim("Two is more than one.", 2 > 1, two=2)
-        ✔ Two is more than one.
+        >>> claim("It is small.", 2 < 3, it=2)  # doctest: +ELLIPSIS
+        {'text/plain': '✔ It is small.', ...
     """
     if not holds:
         found = ", ".join(f"{k} = {v!r}" for k, v in measured.items())
         raise AssertionError(f"not true here: {sentence} ({found})")
     values = {name: brief(value) for name, value in measured.items()}
     measurements.append({"sentence": sentence, "measured": values})
-    print(f"\N{HEAVY CHECK MARK} {sentence}")
+    found = ", ".join(f"`{name} = {value}`" for name, value in values.items())
+    ticked = f"\N{HEAVY CHECK MARK} {sentence}"
+    below = f"Measured: {found}. Asked: {_condition()}."
+    _publish(ticked, f"{ticked}<br><small>{below}</small>")
+
+
+def _condition() -> str:
+    """The condition of the claim that is being made, as it is written."""
+    frame = inspect.currentframe().f_back.f_back  # type: ignore[union-attr]
+    info = inspect.getframeinfo(frame)  # type: ignore[arg-type]
+    place, lines = info.positions, linecache.getlines(info.filename)
+    call = textwrap.dedent("".join(lines[place.lineno - 1 : place.end_lineno]))
+    for node in ast.walk(ast.parse(call)):
+        if isinstance(node, ast.Call) and len(node.args) == 2:
+            asked = ast.get_source_segment(call, node.args[1])
+            return f"`{brief(asked, 100)}`"
+    return "what the cell says"
 
 
 def brief(value: object, width: int = 80) -> str:

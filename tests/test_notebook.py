@@ -19,9 +19,25 @@ def shown(monkeypatch):
     return bundles
 
 
-def test_a_claim_that_holds_prints_its_sentence_and_no_number(capsys):
-    notebook.claim("The sky is up.", 3 > 2, height=3)
-    assert capsys.readouterr().out == "✔ The sky is up.\n"
+def test_a_claim_that_holds_shows_what_was_measured_and_asked(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        notebook, "display", lambda data, raw: shown.append(data)
+    )
+    height, least = 3.14159, 2
+    notebook.claim(
+        "The sky is up.",
+        all(height > one for one in (least, 1)),
+        height=height,
+        x=[1, 2],
+    )
+    (data,) = shown
+    # the plain text is the same on every machine: nbval compares it
+    assert data["text/plain"] == "✔ The sky is up."
+    assert data["text/markdown"] == (
+        "✔ The sky is up.<br><small>Measured: `height = 3.14`, `x = [1, 2]`. "
+        "Asked: `all(height > one for one in (least, 1))`.</small>"
+    )
 
 
 def test_a_claim_that_does_not_hold_fails_with_what_was_measured(capsys):

@@ -37,6 +37,8 @@ BOOK = Path(__file__).resolve().parents[1]
 COVER = BOOK / "_static" / "manifold.png"  # of the cell tagged "cover"
 RUNS = BOOK / "appendix" / "runs.json"
 STATE = "application/vnd.jupyter.widget-state+json"
+# the source of these is folded away in JupyterLab as on the page
+FOLDED = {"hide-input", "remove-input", "remove-cell"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-learn")
 # asks the kernel of a chapter, when all its cells have run
@@ -119,6 +121,8 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{i:02d}"
         if cell.cell_type != "code":
             continue
+        if FOLDED.intersection(cell.metadata.get("tags", ())):
+            cell.metadata["jupyter"] = {"source_hidden": True}
         cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for output in cell.outputs:
             data = output.get("data", {})
