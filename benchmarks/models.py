@@ -129,7 +129,7 @@ def conditional(trial: Trial) -> dict:
     prior = {"prior": "conditional", "beta": 1.4}
     model = trial.fit(CVAE(20, (512, 256), seed=trial.seed, **prior), 20)
     spent = trial.seconds
-    judge = trial.fit(Classifier(seed=trial.seed + 100), 5, lr=None)
+    judge = trial.fit(Classifier(seed=trial.seed + 100), 10, lr=None)
     trial.seconds = spent
     y = torch.arange(10).repeat_interleave(1000)
     drawn = sample(model, len(y), y, trial.seed)
