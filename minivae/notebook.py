@@ -131,8 +131,8 @@ def claim(sentence: str, holds: bool, **measured: object) -> None:
 
 def _condition() -> str:
     """The condition of the claim that is being made, as it is written."""
-    frame = inspect.currentframe().f_back.f_back  # type: ignore[union-attr]
-    info = inspect.getframeinfo(frame)  # type: ignore[arg-type]
+    here: Any = inspect.currentframe()
+    info: Any = inspect.getframeinfo(here.f_back.f_back)
     place, lines = info.positions, linecache.getlines(info.filename)
     call = textwrap.dedent("".join(lines[place.lineno - 1 : place.end_lineno]))
     for node in ast.walk(ast.parse(call)):
