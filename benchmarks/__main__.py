@@ -270,11 +270,11 @@ class Bench:
     def models(self) -> None:
         """What the models reach, against their goals and published values."""
         quick = ("--quick",) if self.args.quick else ()
-        found = {}
-        for task in self.args.models or TASKS:
-            words = ("-m", "benchmarks.models", task, "--seed", "SEED", *quick)
-            found |= self.in_turn({task: words})
-        self.found["models"] = found
+        jobs = {
+            task: ("-m", "benchmarks.models", task, "--seed", "SEED", *quick)
+            for task in self.args.models or TASKS
+        }
+        found = self.found["models"] = self.in_turn(jobs)
         print(models_table(found), costs_table(found), sep="\n\n")
 
     def gpu(self) -> None:
@@ -338,9 +338,8 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "benchmarks" / "results.json"
     )
     args = parser.parse_args()
-    for names, section in ((args.loops, "rates"), (args.models, "models")):
-        if names and not args.sections:
-            args.sections = [section]
+    named = {"rates": args.loops, "models": args.models}
+    args.sections = args.sections or [s for s in named if named[s]]
     for name, short, full in (("rounds", 1, 3), ("epochs", 1, 10)):
         if getattr(args, name) is None:
             setattr(args, name, short if args.quick else full)

@@ -16,7 +16,8 @@ def pytest_collection_modifyitems(items):
     """
     for item in items:
         item.output_timeout = 60
-        item.parent.skip_compare = (*item.parent.skip_compare, "text/markdown")
+    for file in {item.parent for item in items}:
+        file.skip_compare = (*file.skip_compare, "text/markdown")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -174,19 +174,10 @@ def run_train(args: argparse.Namespace) -> dict:
             ...
         ValueError: --beta: an autoencoder has none; ...
     """
-    options = {
-        name: value
-        for name in (
-            "likelihood",
-            "sigma",
-            "prior",
-            "beta",
-            "n_samples",
-            "free_bits",
-            "given",
-        )
-        if (value := getattr(args, name)) is not None
-    }
+    names = ["likelihood", "sigma", "prior", "beta", "n_samples"]
+    names += ["free_bits", "given"]
+    chosen = {name: getattr(args, name) for name in names}
+    options = {k: v for k, v in chosen.items() if v is not None}
     if options and args.model == "ae":
         raise ValueError(
             f"--{next(iter(options))}: an autoencoder has none; leave it out, "
@@ -202,15 +193,6 @@ def run_train(args: argparse.Namespace) -> dict:
         raise ValueError(
             "--given: only a cvae that is told pixels has it; add "
             "--condition pixels"
-        )
-    if "prior" in options and pixels:
-        raise ValueError(
-            "--prior: with --condition pixels it is conditional; leave it out"
-        )
-    if args.checkpoint == "":
-        raise ValueError(
-            "--checkpoint: expected a file, got an empty path; give one such "
-            "as vae.pt, or leave the option out"
         )
     config = TrainConfig(
         **{f.name: getattr(args, f.name) for f in fields(TrainConfig)}

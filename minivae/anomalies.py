@@ -135,14 +135,10 @@ def anomaly_scores(
             nats = model(x, y, middle)["reconstruction"]
             found = {"reconstruction": nats.cpu().double()}
             if isinstance(model, VAE):
-                log_weights = log_importance_weights(
-                    model, x, y, n_samples, noise
-                ).double()
-                evidence = importance_bound(log_weights)
-                found |= {
-                    "elbo": -log_weights.mean(0),
-                    "likelihood": -evidence,
-                }
+                nats = log_importance_weights(model, x, y, n_samples, noise)
+                evidence = importance_bound(nats.double())
+                found["elbo"] = -nats.double().mean(0)
+                found["likelihood"] = -evidence
                 if background is not None:
                     found["ratio"] = background.log_prob(x) - evidence
             parts.append(found)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal
 from torch.nn.functional import cross_entropy
 
 from minivae import validate
@@ -223,9 +222,10 @@ def log_importance_weights(
         z = reparameterize(mu, spread, generator)  # (K, B, L)
         log_q = gaussian_log_density(z, mu, spread)
     else:
-        normal = MultivariateNormal(mu, scale_tril=spread, validate_args=False)
-        z = mu + (spread @ normal_like(mu, generator)[..., None])[..., 0]
-        log_q = normal.log_prob(z)
+        noise = normal_like(mu, generator)
+        z = mu + (spread @ noise[..., None])[..., 0]
+        volume = spread.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_q = StandardNormal().log_prob(noise) - volume
     log_p = model.prior.log_prob(z, model.condition_vector(y, z.shape[1]))
     return (model.log_likelihood(x, z, y) + log_p - log_q).cpu()
 
@@ -744,9 +744,5 @@ def codes(model: Autoencoder, data: Rows, batch_size: int = 1000) -> Tensor:
     """
     validate.kind("model", model, Autoencoder)
     with at_rest(model):
-        return torch.cat(
-            [
-                model.encode_mean(x, y).cpu()
-                for x, y in _pass(model, data, batch_size)
-            ]
-        )
+        rows = _pass(model, data, batch_size)
+        return torch.cat([model.encode_mean(x, y) for x, y in rows]).cpu()

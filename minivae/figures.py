@@ -36,6 +36,8 @@ DIGIT_COLOURS = (
     "#882255",
     "#777777",
 )
+DOTS: dict[str, Any] = {"s": 3, "alpha": 0.5, "lw": 0, "rasterized": True}
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 INK: dict[str, Any] = {
     "cmap": "gray_r",
     "vmin": 0,
@@ -181,6 +183,12 @@ def _apart(places: np.ndarray, size: np.ndarray) -> np.ndarray:
     return places * size
 
 
+def _ellipse(axes: Axes, mu: Any, sigma: Any, **style: Any) -> None:
+    """An outline one sigma around mu."""
+    mu, (width, height) = _array(mu), 2 * _array(sigma)
+    axes.add_patch(Ellipse(tuple(mu), width, height, fc="none", **style))
+
+
 def latent_scatter(
     maps: dict[str, tuple[np.ndarray, np.ndarray]],
     ellipses: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
@@ -215,32 +223,13 @@ def latent_scatter(
         axes = figure.add_subplot(1, len(maps), i + 1)
         for digit in np.unique(labels):
             z1, z2 = codes[labels == digit].T
-            axes.scatter(
-                z1,
-                z2,
-                s=3,
-                alpha=0.5,
-                lw=0,
-                color=DIGIT_COLOURS[digit % 10],
-                rasterized=True,
-            )
+            axes.scatter(z1, z2, color=DIGIT_COLOURS[digit % 10], **DOTS)
         shown = np.unique(labels)
         places = np.stack([np.median(codes[labels == d], 0) for d in shown])
-        for digit, place in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
-            axes.text(
-                place[0],
-                place[1],
-                str(digit),
-                ha="center",
-                va="center",
-                weight="bold",
-                bbox={
-                    "boxstyle": "circle,pad=0.2",
-                    "fc": "white",
-                    "ec": DIGIT_COLOURS[digit % 10],
-                    "lw": 1.5,
-                },
-            )
+        for digit, (a, b) in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
+            box = {"boxstyle": "circle,pad=0.2", "fc": "white", "lw": 1.5}
+            box["ec"] = DIGIT_COLOURS[digit % 10]
+            axes.text(a, b, str(digit), weight="bold", bbox=box, **MIDDLE)
         if limit:
             axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
         else:
@@ -255,15 +244,7 @@ def latent_scatter(
         axes.grid(alpha=0.2)
     if ellipses is not None:
         for mu, sigma, digit in zip(*map(_array, ellipses)):
-            axes.add_patch(
-                Ellipse(
-                    mu,
-                    *(2 * sigma),
-                    fc="none",
-                    ec=DIGIT_COLOURS[digit % 10],
-                    lw=1,
-                )
-            )
+            _ellipse(axes, mu, sigma, ec=DIGIT_COLOURS[digit % 10], lw=1)
     return figure
 
 
@@ -462,19 +443,9 @@ def planes(
         for j, (name, (mu, sigma)) in enumerate(
             (ellipses or {}).get(title, {}).items()
         ):
-            centre, size = _array(mu), 2 * _array(sigma)
-            axes.add_patch(
-                Ellipse(
-                    (centre[0], centre[1]),
-                    size[0],
-                    size[1],
-                    fc="none",
-                    ec=DIGIT_COLOURS[(4, 2, 0)[j % 3]],
-                    ls=("--", "-", ":")[j % 3],
-                    lw=1.5,
-                    label=name,
-                )
-            )
+            colour = DIGIT_COLOURS[(4, 2, 0)[j % 3]]
+            ring = {"ec": colour, "ls": ("--", "-", ":")[j % 3], "lw": 1.5}
+            _ellipse(axes, mu, sigma, label=name, **ring)
         axes.set(
             xlim=(left, right),
             ylim=(bottom, top),
@@ -513,15 +484,8 @@ def count_table(
     axes.imshow(share, cmap="Purples", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            axes.text(
-                column,
-                row,
-                str(count),
-                ha="center",
-                va="center",
-                size=8,
-                color="white" if share[row, column] > 0.5 else "black",
-            )
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), size=8, color=colour, **MIDDLE)
     axes.set(
         xticks=range(len(counts)),
         yticks=range(len(counts)),

@@ -74,12 +74,8 @@ def reconstruct(
     batch_size = validate.whole("batch_size", batch_size, 1, 1000)
     z = codes(model, data, batch_size)
     y = [None] * len(z) if data.y is None else data.y.split(batch_size)
-    return torch.cat(
-        [
-            pictures(model, part, told)
-            for part, told in zip(z.split(batch_size), y)
-        ]
-    )
+    parts = zip(z.split(batch_size), y)
+    return torch.cat([pictures(model, part, told) for part, told in parts])
 
 
 def sample(
@@ -204,23 +200,16 @@ def to_code(model: Autoencoder, place: Tensor, y: Any = None) -> Tensor:
         tensor([[1., 1.]])
     """
     mu, sigma = _moments(model, y, len(place))
-    return (mu + sigma * place.to(model.device)).cpu()
+    return mu + sigma * place.cpu()
 
 
-def _to_place(model: Autoencoder, z: Tensor, y: Any) -> Tensor:
-    """Where codes (N, L) lie in the prior: the inverse of `to_code`."""
-    mu, sigma = _moments(model, y, len(z))
-    return (z.to(model.device) - mu) / sigma
-
-
-def _moments(model: Any, y: Any, n: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of p(z|y), or 0 and 1."""
-    if getattr(getattr(model, "prior", None), "name", "") != "conditional":
-        zero = torch.zeros((), device=model.device)
-        return zero, zero + 1
+def _moments(model: Any, y: Any, n: int) -> tuple[Any, Any]:
+    """Mean and standard deviation of p(z|y) on the CPU, or 0 and 1."""
+    if not hasattr(getattr(model, "prior", None), "moments"):
+        return 0, 1
     with at_rest(model):
         mu, logvar = model.prior.moments(model.condition_vector(y, n))
-    return mu, (0.5 * logvar).exp()
+    return mu.cpu(), (0.5 * logvar).exp().cpu()
 
 
 def latent_grid(model: Autoencoder, n: int = 20, y: Any = None) -> Tensor:
@@ -261,7 +250,7 @@ def _needs_classes(model: Any) -> None:
 
 
 def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
-    """Every class drawn with the same n codes from the prior.
+    """Every class drawn in the same n styles from the prior.
 
     Args:
         model: a CVAE of C classes.
@@ -269,7 +258,7 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
         seed: selects them.
 
     Returns:
-        As `pictures`, (C, n, ...), on the CPU; one column has one code.
+        As `pictures`, (C, n, ...), on the CPU; one column has one style.
 
     Raises:
         TypeError: the model is not told one label.
@@ -296,7 +285,7 @@ def transfer(model: VAE, data: Rows) -> Tensor:
         data: whose styles to take, with their labels.
 
     Returns:
-        As `pictures`, (C, N, ...), on the CPU; one column has one code.
+        As `pictures`, (C, N, ...), on the CPU; one column has one style.
 
     Raises:
         TypeError: the model is not told one label.
@@ -310,7 +299,9 @@ def transfer(model: VAE, data: Rows) -> Tensor:
         torch.Size([10, 3, 28, 28])
     """
     _needs_classes(model)
-    places = _to_place(model, codes(model, data), data.y)
+    z = codes(model, data)
+    mu, sigma = _moments(model, data.y, len(z))
+    places = (z - mu) / sigma
     kinds = torch.arange(model.n_classes)[:, None].expand(-1, len(places))
     return torch.stack(
         [pictures(model, to_code(model, places, y), y) for y in kinds]

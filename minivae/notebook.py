@@ -133,11 +133,12 @@ def _condition() -> str:
     """The condition of the claim that is being made, as it is written."""
     here: Any = inspect.currentframe()
     info: Any = inspect.getframeinfo(here.f_back.f_back)
-    place, lines = info.positions, linecache.getlines(info.filename)
-    call = textwrap.dedent("".join(lines[place.lineno - 1 : place.end_lineno]))
-    for node in ast.walk(ast.parse(call)):
-        if isinstance(node, ast.Call) and len(node.args) == 2:
-            asked = ast.get_source_segment(call, node.args[1])
+    source = "".join(linecache.getlines(info.filename))
+    at = info.positions.lineno, info.positions.col_offset
+    nodes = ast.walk(ast.parse(source))
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
+        if (call.lineno, call.col_offset) == at and len(call.args) == 2:
+            asked = ast.get_source_segment(source, call.args[1])
             return f"`{brief(asked, 100)}`"
     return "what the cell says"
 

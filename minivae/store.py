@@ -138,9 +138,7 @@ def load_model(
     try:
         if model is None:
             model = _built(state["model"], path)
-        theirs, ours = (
-            m["options"] for m in (state["model"], describe(model))
-        )
+        theirs, ours = state["model"]["options"], describe(model)["options"]
         for name in sorted(theirs.keys() & ours.keys() - TRAINING):
             if theirs[name] != ours[name]:
                 raise ValueError(

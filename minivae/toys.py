@@ -179,13 +179,9 @@ def moons(
     place = torch.rand(n, generator=g)
     angle = math.pi * place
     side = 1 - 2 * moon  # 1 or -1
-    x = torch.stack(
-        [
-            side * angle.cos() + moon - 0.5,
-            side * angle.sin() + moon / 2 - 0.25,
-        ],
-        1,
-    )
+    right = side * angle.cos() + moon - 0.5
+    up = side * angle.sin() + moon / 2 - 0.25
+    x = torch.stack([right, up], 1)
     x = x + noise * torch.randn(x.shape, generator=g)
     return Table(x, torch.stack([moon, _unit(place)], 1), "moons", split)
 
@@ -312,12 +308,8 @@ def vowel_sound(
     f = (pitch[:, None] * k)[:, :, None]  # (N, 40, 1)
     width = torch.tensor([60.0, 90.0, 120.0])
     centre = formants[:, None]  # (N, 1, 3)
-    resonance = (
-        centre.square()
-        / (
-            (centre.square() - f.square()).square() + (width * f).square()
-        ).sqrt()
-    )
+    off, lost = centre.square() - f.square(), width * f
+    resonance = centre.square() / (off.square() + lost.square()).sqrt()
     gain = resonance.prod(-1) / k  # (N, 40)
     wave = torch.zeros_like(hertz)
     for i in k:

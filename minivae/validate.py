@@ -575,13 +575,8 @@ def conditions(value: Any, n_rows: int, sizes: tuple[int, ...]) -> Tensor:
         )
     for i, n in enumerate(sizes):
         given = value[:, i][~value[:, i].isnan()]
-        if n == 1 or not len(given):
-            continue
-        if (
-            (given != given.round()).any()
-            or given.min() < 0
-            or given.max() >= n
-        ):
+        wrong = (given != given.round()) | (given < 0) | (given >= n)
+        if n > 1 and wrong.any():
             raise ValueError(
                 f"y: expected condition {i} to be a class from 0 to {n - 1}, "
                 f"got {given.min():g} to {given.max():g}; correct it, or "

@@ -352,7 +352,7 @@ BAD = [
     (f"{TRAIN} --likelihood poisson", "poisson"),
     (f"{TRAIN} --device gpu", "device"),
     (f"{TRAIN} --device cuda:99", "device"),
-    (f"{TRAIN} --checkpoint=", "--checkpoint"),
+    (f"{TRAIN} --checkpoint=", "checkpoint"),
     (f"{TRAIN} --checkpoint RUNS/vae.pt/a.pt", "vae.pt"),
     (f"{TRAIN} --checkpoint RUNS/vae.pt", "n_latent"),
     (f"{TRAIN} --model ae --beta 2", "--beta"),

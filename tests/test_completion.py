@@ -317,7 +317,7 @@ def test_the_command_line_trains_completes_and_scores(
     "words, hint",
     [
         (f"{TRAIN} --given 1", "--given"),
-        (f"{TRAIN} --condition pixels --prior mixture", "--prior"),
+        (f"{TRAIN} --condition pixels --prior mixture", "prior:"),
         (f"{TRAIN} --condition pixels --given 5", "given"),
         (f"{TRAIN} --condition pixels".replace("cvae", "vae"), "--condition"),
         ("evaluate --data builtin --checkpoint p.pt", "--given"),

@@ -450,6 +450,16 @@ def test_a_style_is_a_place_in_the_prior_of_its_label(small):
     at = mu[4:5] + sigma[4:5] * torch.tensor([[0, 1.5]])
     expected = pictures(model, at, torch.tensor([4]))[0].numpy()
     assert abs(widget.image() - expected).max() < 1e-5
+    # of several conditions, one of them withheld
+    model = CVAE(**SIZES, prior="conditional", conditions=(10, 1))
+    told = torch.tensor([[4.0, NAN]])
+    with torch.no_grad():
+        for weight in model.prior.parameters():
+            weight.normal_()
+        middle, _ = model.prior.moments(model.condition_vector(told, 1))
+    torch.testing.assert_close(
+        latent_grid(model, 1, (4, None)), pictures(model, middle, told)
+    )
 
 
 # --- a distribution for codes that have none

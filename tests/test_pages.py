@@ -228,7 +228,8 @@ def test_every_claim_is_stored_as_it_is_made(path):
         sentences = [ast.literal_eval(call.args[0]) for call in calls]
         printed = [o["data"]["text/plain"] for o in cell.outputs]
         assert all(
-            "Measured: " in o["data"]["text/markdown"] for o in cell.outputs
+            re.search("Measured: `.*Asked: `", o["data"]["text/markdown"])
+            for o in cell.outputs
         )
         assert printed == [f"\N{HEAVY CHECK MARK} {s}" for s in sentences]
         # a condition that is a constant could not fail

@@ -55,13 +55,13 @@ MORE = KINDS | {
     "conditional": functools.partial(CVAE, prior="conditional"),
 }
 also_more = pytest.mark.parametrize("kind", MORE)
-MORE = MORE | {"m2": M2}  # which needs other data
+ALL = MORE | {"m2": M2}  # which needs other data
 CONFIG = TrainConfig(epochs=4, batch_size=64, lr=0.002, warmup=5, device="cpu")
 
 
 def build(kind="vae", **options):
     hidden = (4, 4, 8) if kind == "conv" else (16,)
-    return MORE[kind](**{"n_latent": 2, "hidden": hidden} | options)
+    return ALL[kind](**{"n_latent": 2, "hidden": hidden} | options)
 
 
 def go(model, digits, path=None, **options):
