@@ -131,7 +131,7 @@ def call(cells: dict[str, list[NotebookNode]]) -> str:
 
 def _chapter(file: Path) -> str:
     if not file.stem[0].isdigit():
-        return " Back to [chapter 13](../13_coursework.ipynb)."
+        return " Back to [chapter 15](../15_anything_can_be_x.ipynb)."
     n = int(file.stem[:2])
     return f" Back to [chapter {n}](../{file.name})."
 

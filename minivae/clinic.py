@@ -184,7 +184,7 @@ class LabelToDecoderOnly(CVAE):
     """A CVAE whose encoder is not told the label.
 
     Not wrong by itself: q(z|x) may do without y, since x shows it. But the
-    code keeps more of the digit (chapter 9).
+    code keeps more of the digit (chapter 10).
 
     Example:
         >>> model, x = LabelToDecoderOnly(n_latent=2), torch.zeros(2, 784)

@@ -29,8 +29,8 @@ HOST = ROOT / "book" / "_static" / "widget-host.js"
 CHAPTERS = {
     "01_squeezing_digits": ["deep autoencoder"],
     "05_a_map_of_digits": ["Autoencoder", "VAE"],
-    "08_only_fives": ["VAE", "CVAE"],
-    "09_what_the_code_keeps": ["CVAE, 20"],
+    "09_only_fives": ["VAE", "CVAE"],
+    "10_what_the_code_keeps": ["CVAE, 20"],
 }
 STILLS = dict(zip(CHAPTERS, ("autoencoder", "vae", "cvae", "deep")))
 # read from a copy: Chromium warns of canvases that are read again and again

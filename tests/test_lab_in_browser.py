@@ -1,6 +1,6 @@
 """The latent explorer in JupyterLab, with Chromium and a kernel.
 
-Chapters 1, 5 and 8 run on the built-in digits, which are always there. Their
+Chapters 1, 5 and 9 run on the built-in digits, which are always there. Their
 models come from the cache ($MINIVAE_CACHE, else the user's). Those that are
 missing are trained first, which takes about half a minute each.
 """
@@ -27,7 +27,7 @@ from conftest import ROOT
 CHAPTERS = {
     1: "01_squeezing_digits",
     5: "05_a_map_of_digits",
-    8: "08_only_fives",
+    9: "09_only_fives",
 }
 RUN = 1800  # seconds for a chapter that has to train its models first
 WAIT = 180  # seconds for anything else
@@ -315,7 +315,7 @@ def share(slider):
     return slider.evaluate("e => (e.value - e.min) / (e.max - e.min)")
 
 
-# --- chapters 1, 5 and 8 ----------------------------------------------------
+# --- chapters 1, 5 and 9 ----------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=CHAPTERS)

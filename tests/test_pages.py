@@ -453,7 +453,7 @@ SETS = "VAE(n_latent=20); n = 2_000; epochs = 7; limit = 0.25; turn(15)"
 @pytest.mark.parametrize(
     "text",
     [
-        "# 5. A map\n\nas chapter 2, chapters 9 to 13 and exercise 4 say",
+        "# 5. A map\n\nas chapter 2, chapters 10 to 15 and exercise 4 say",
         "equation 8 of Burda, figure 3, part 2, appendix B",
         "in 2014 {cite:p}`kingma2014`, by Kingma (2013)",
         "1. **Title** (one star, 20 minutes). Draw it.",

@@ -75,9 +75,9 @@ def test_nothing_is_printed_that_only_a_screen_needs(book):
     main = book.find("main")
     assert main.select("script, button, a.headerlink, details.hide") == []
     # code that the site folds away is there, without the word that unfolds it
-    chapter = book.find(id=print_book.anchor("book/11_training_fast"))
+    chapter = book.find(id=print_book.anchor("book/13_training_fast"))
     site = BeautifulSoup(
-        (SITE / "book/11_training_fast.html").read_text(), "html.parser"
+        (SITE / "book/13_training_fast.html").read_text(), "html.parser"
     ).find("article")
     assert len(chapter.find_all("pre")) == len(site.find_all("pre"))
     assert "Show code cell" not in chapter.get_text()

@@ -1,550 +1,619 @@
-"""Checks for chapter 9: what the code keeps."""
+"""Checks for chapter 9: what a conditional VAE is told, and what for."""
 
+import functools
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+from torch.nn.functional import one_hot
 
+from minivae.clinic import LabelToEncoderOnly
+from minivae.data import Images
+from minivae.models import CVAE
+from minivae.notebook import brief
+from minivae.train import TrainConfig, fit
 from minivae_course.check import (
     Draws,
     Student,
+    WrongError,
+    builtin,
     check,
     choice,
     equal,
     function,
+    moments,
     number,
     require,
     tensor,
 )
 
 
-def _cloud(draws: Draws, centres: Tensor, each: int) -> tuple[Tensor, Tensor]:
-    """Points close around centres (C, L), and whose they are."""
-    whose = torch.arange(len(centres)).repeat(each)
-    return centres[whose] + 0.2 * draws.normal(
-        len(whose), *centres[0].shape
-    ), (whose)
+def _several(what: str, value: object, n: int, names: str) -> list[Tensor]:
+    """N numbers of a student, in a tuple, a list or one tensor."""
+    if isinstance(value, Tensor) and value.shape == (n,):
+        return list(value.detach())
+    if not isinstance(value, tuple | list) or len(value) != n:
+        raise WrongError(f"{what}: expected {n} numbers, return {names}")
+    return [tensor(what, one) for one in value]
 
 
-@check(seconds=60)  # a library may have to load
-def linear_probe(draws: Draws, linear_probe: Student) -> None:
-    """The share of held labels that a linear classifier reads.
+@check()
+def join_label(draws: Draws, told: Student, join: Student) -> None:
+    """A label as probabilities, and what a network reads of both.
 
-    Tried on groups of codes so far apart that every linear classifier gives
-    the same answer, where the held labels disagree with what was learned in
-    a known share.
+    Held against rows of the identity matrix, and against the average that a
+    linear layer must make of two labels in doubt.
     """
-    probe = function("linear_probe", linear_probe)
-    what = "the share of held labels that are read"
-    # a threshold far from 0
-    centres = torch.tensor([[4.0], [6.0]])
-    learn, held = _cloud(draws, centres, 25), _cloud(draws, centres, 15)
-    value = number(what, probe(*learn, *held))
-    cause = ""
-    if value < 0.01:
-        cause = ". That is the share of errors"
-    elif value > 1:
-        cause = ". It should be a share, from 0 to 1"
-    elif value < 0.8:
-        cause = (
-            ". A linear classifier needs an intercept as well: add a column "
-            "of ones, or let the library fit it"
-        )
-    require(
-        0.99 < value <= 1.0001,
-        f"{what}: found {value:.2f}, expected 1 for codes near 4 and near 6"
-        f"{cause}",
-    )
-    # most held labels are not what was learned
-    names = torch.tensor([1, 4, 9])
-    for n_latent in (3, 8):
-        centres = 5 * torch.eye(3, n_latent) + draws.normal(n_latent)
-        learn, whose = _cloud(draws, centres, 20)
-        held, held_whose = _cloud(draws, centres, 80)
-        n_right = draws.whole(30, 60)
-        shift = (torch.arange(240) >= n_right).long()
-        held_labels = names[(held_whose + shift) % 3]
-        value = number(what, probe(learn, names[whose], held, held_labels))
-        right = n_right / 240
-        cause = ""
-        if value > 0.99:
-            cause = (
-                "Is it scored on the codes that it learned from? Score it on "
-                "the held ones"
-            )
-        elif value > 0.6:
-            cause = "Does it learn from held codes? They are for scoring alone"
+    as_told, joined = function("told", told), function("join", join)
+    for n, n_classes in ((7, 10), (1, 3), (4, 4)):
+        y = draws.whole(0, n_classes - (n == 7), n)
+        right = torch.eye(n_classes)[y]
+        wrong = {
+            "this is the label as a number: 4 is not between 3 and 5": (
+                y[:, None].double()
+            ),
+            "rows and columns are swapped: one row for each digit": right.T,
+            "the one stands one place too far: labels start at 0": (
+                right.roll(1, 1)
+            ),
+        }
+        equal("told", as_told(y, n_classes), right, wrong)
+    for shape, n_classes in (((5, 8), 10), ((1, 1), 3), ((6, 4, 3), 4)):
+        v = draws.normal(*shape)
+        p = draws.normal(shape[-2], n_classes).softmax(-1)
+        wide = p.expand(*shape[:-1], n_classes)
+        right = torch.cat([v, wide], -1)
+        sure = one_hot(p.argmax(-1), n_classes).float().expand(wide.shape)
+        wrong = {
+            "v comes first, the label after it": torch.cat([wide, v], -1),
+            "keep the doubt: the probabilities go in as they are": (
+                torch.cat([v, sure], -1)
+            ),
+            "the label as one number says that 4 lies between 3 and 5": (
+                torch.cat([v, p.argmax(-1).expand(shape[:-1])[..., None]], -1)
+            ),
+            "the probabilities sum to 1 already: no softmax": (
+                torch.cat([v, wide.softmax(-1)], -1)
+            ),
+            "the label is missing": v,
+        }
+        equal(f"join for v of shape {shape}", joined(v, p), right, wrong)
+    v, p = draws.normal(3, 5).requires_grad_(), draws.uniform(3, 4)
+    weights = draws.normal(3, 9)
+    _, (of_v,) = joined.gradients(v, p, weights=weights)
+    require(of_v is not None, "no gradient reaches v: was it detached?")
+    equal("the gradient by v", of_v, weights[:, :5])
+
+
+def linear_draw(cvae: CVAE, z: Tensor, y: Tensor) -> Tensor:
+    """Pixels that a CVAE without hidden layers draws, float64 (B, D)."""
+    layer = cvae.decoder[0]
+    told = torch.eye(cvae.n_classes)[y].double()
+    read = torch.cat([z.double(), told], -1)
+    logits = read @ layer.weight.detach().double().T
+    return (logits + layer.bias.detach().double()).sigmoid()
+
+
+def linear_mu(cvae: CVAE, x: Tensor, y: Tensor) -> Tensor:
+    """Means of q(z|x, y) of such a CVAE, float64 (B, L)."""
+    layer = cvae.encoder[0]
+    told = torch.eye(cvae.n_classes)[y].double()
+    read = torch.cat([x.double(), told], -1)
+    found = read @ layer.weight.detach().double().T
+    return (found + layer.bias.detach().double())[:, : cvae.n_latent]
+
+
+@check()
+def ask_and_swap(draws: Draws, ask: Student, swap: Student) -> None:
+    """New digits of one class, and a digit's style drawn as others.
+
+    On models without hidden layers the code of a picture can be computed
+    back: the codes of new digits must be standard normal.
+    """
+    new, other = function("ask", ask), function("swap", swap)
+    n, n_latent, n_classes = 4000, 3, 4
+    for digit in (2, 0):
+        cvae = draws.model(CVAE, n_latent, (), n_classes, shape=(1, 5, 6))
+        with torch.no_grad():
+            cvae.decoder[0].weight.copy_(0.4 * draws.normal(30, 7))
+        pixels = tensor("the new digits", new(cvae, digit, n), (n, 30))
+        _compare_codes(cvae, pixels, digit)
+    one = tensor("one new digit", new(cvae, 1, 1))
+    require(tuple(one.shape) == (1, 30), "ask for one: (1, D)")
+    for n, shape in ((6, (1, 4, 5)), (1, (1, 3, 3))):
+        cvae = draws.model(CVAE, n_latent, (), n_classes, shape=shape)
+        with torch.no_grad():
+            for layer in (cvae.encoder[0], cvae.decoder[0]):
+                layer.weight.copy_(0.5 * draws.normal(*layer.weight.shape))
+        x = (draws.uniform(n, cvae.n_values) < 0.4).float()
+        y = draws.whole(0, n_classes, n)
+        asked = (y + draws.whole(1, n_classes, n)) % n_classes
+        mu = linear_mu(cvae, x, y)
+        right = linear_draw(cvae, mu, asked)
+        wrong = {
+            "encode with the digit's own label, not with the new one": (
+                linear_draw(cvae, linear_mu(cvae, x, asked), asked)
+            ),
+            "decode with the new label; this is the old digit": (
+                linear_draw(cvae, mu, y)
+            ),
+            "both labels changed places: encode with y, decode with asked": (
+                linear_draw(cvae, linear_mu(cvae, x, asked), y)
+            ),
+            "these are logits; use cvae.decode_mean, or a "
+            "sigmoid": right.logit(),
+            "a sigmoid too many: decode_mean has one already": right.sigmoid(),
+            "the new digit's style is that of x; code 0 has none": (
+                linear_draw(cvae, 0 * mu, asked)
+            ),
+        }
+        found = other(cvae, x, y, asked)
+        again = tensor("the swapped digits", other(cvae, x, y, asked))
+        first = tensor("the swapped digits", found)
         require(
-            abs(value - right) < 1e-6,
-            f"{what}: found {value:.3f}, expected {right:.3f} for held labels "
-            f"of which most differ from what was learned. {cause}",
+            first.shape != again.shape or bool((first == again).all()),
+            "swap: two calls give two results. Take mu as the code, without "
+            "noise",
         )
-    # opposite corners share a label
-    corners = torch.tensor([[3.0, 3], [3, -3], [-3, -3], [-3, 3]])
-    learn, whose = _cloud(draws, corners, 25)
-    held, held_whose = _cloud(draws, corners, 25)
-    value = number(what, probe(learn, whose % 2, held, held_whose % 2))
+        equal("the swapped digits", found, right, wrong)
+
+
+def _compare_codes(cvae: CVAE, pixels: Tensor, digit: int) -> None:
+    """The pictures must be of this digit, from normal codes."""
+    if float(pixels.min()) < 0 or float(pixels.max()) > 1:
+        raise WrongError(
+            "ask: pixels lie outside 0 to 1. These are logits; use "
+            "cvae.decode_mean, or a sigmoid"
+        )
+    if bool(((pixels == 0) | (pixels == 1)).all()):
+        raise WrongError("ask: return the probability of ink, not 0 or 1")
+    layer = cvae.decoder[0]
+    weight = layer.weight.detach().double()
+    logits = pixels.clamp(1e-9, 1 - 1e-7).logit() - layer.bias.detach()
+    to_z, of_label = weight[:, : cvae.n_latent], weight[:, cvae.n_latent :]
+    z, gap = {}, []
+    for label in range(cvae.n_classes):
+        rest = logits - of_label[:, label]
+        z[label] = rest @ torch.linalg.pinv(to_z).T
+        gap.append(float((rest - z[label] @ to_z.T).abs().mean()))
+    best = min(range(cvae.n_classes), key=gap.__getitem__)
     require(
-        value < 0.8,
-        f"{what}: found {value:.2f} where opposite corners share a label. No "
-        "straight line does that: is the probe linear?",
+        gap[best] < 1e-3,
+        "ask: no code and label give these pictures. Decode a code together "
+        "with the label, and end with one sigmoid, as cvae.decode_mean does",
     )
-
-
-def _strokes(draws: Draws, n: int, height: int, width: int) -> Tensor:
-    """Ink along lines of random place and slope, with some noise."""
-    rows, columns = torch.arange(height)[:, None], torch.arange(width)
-    slope = draws.uniform(n, 1, 1, low=-0.8, high=0.8)
-    start = draws.uniform(n, 1, 1, low=0.3, high=0.7) * width
-    across = columns - start - slope * (rows - height / 3)
-    ink = (-across.square() / 2).exp() * draws.uniform(n, height, 1)
-    return (ink + 0.1 * draws.uniform(n, height, width)).clamp(0, 1)
-
-
-def _slope(images: Tensor) -> Tensor:
-    """Columns per row of the line fitted to the ink of each image."""
-    _, height, width = images.shape
-    rows, columns = torch.meshgrid(
-        torch.arange(height).double(),
-        torch.arange(width).double(),
-        indexing="ij",
+    require(
+        best == digit,
+        f"ask: asked for class {digit}, these are pictures of class {best}",
     )
-    root = images.double().flatten(1).sqrt()
-    line = torch.stack([rows.flatten(), torch.ones(height * width)], 1)
-    left = root[:, :, None] * line
-    right = (root * columns.flatten())[:, :, None]
-    return torch.linalg.lstsq(left, right).solution[:, 0, 0]
+    found = z[digit]
+    require(
+        float(found.std(0).max()) > 1e-3,
+        "ask: all pictures are the same: draw one code for each",
+    )
+    hint = "The codes come from the prior: torch.randn, one row a picture"
+    moments("the codes of the new digits", found, 0.0, 1.0, hint)
+    between = torch.corrcoef(found.T).fill_diagonal_(0)
+    require(
+        float(between.abs().max()) < 0.13,
+        "ask: the latent dimensions share their noise; draw n times L numbers",
+    )
+    # a uniform number of the same spread has 1.8 here; 7 standard errors
+    fourth = found.pow(4).mean(0)
+    require(
+        float((fourth - 3).abs().max()) < 7 * math.sqrt(96 / len(found)),
+        f"ask: the codes are not normal. {hint}",
+    )
 
 
 @check()
-def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
-    """The angle by which ink leans to the right, in degrees.
+def label_by_elbo(draws: Draws, bounds: Student, classify: Student) -> None:
+    """The ELBO of each digit under each label, and the best label.
 
-    Held against a weighted least-squares line, and against bars of known
-    angle.
+    Held against the terms of the package's own CVAE, told each label.
     """
-    angle = function("slant_angle", slant_angle)
-
-    def degrees(v: Tensor) -> Tensor:
-        return torch.rad2deg(torch.atan(v))
-
-    for shape in ((6, 28, 28), (1, 9, 14), (4, 15, 8)):
-        images = _strokes(draws, *shape)
-        slope = _slope(images)
-        ink = images.double()
-        r = torch.arange(shape[1]).double()[:, None]
-        c = torch.arange(shape[2]).double()
-        middle_r, middle_c = r - (shape[1] - 1) / 2, c - (shape[2] - 1) / 2
-        mass = ink.sum((1, 2))[:, None, None]
-        down = r - (ink * r).sum((1, 2), keepdim=True) / mass
-        right = c - (ink * c).sum((1, 2), keepdim=True) / mass
-        both = (ink * down * right).sum((1, 2))
-        high = (ink * down.square()).sum((1, 2))
-        wide = (ink * right.square()).sum((1, 2))
-        about_corner = (ink * r * c).sum((1, 2)) / (ink * r * r).sum((1, 2))
-        about_middle = (ink * middle_r * middle_c).sum((1, 2)) / (
-            ink * middle_r.square()
-        ).sum((1, 2))
-        mistakes = {
-            "rows count downwards: leaning to the right needs a minus sign": (
-                degrees(slope)
+    table = function("bounds", bounds)
+    best = function("classify", classify)
+    for k, n, n_latent, n_classes in (
+        (3, 5, 2, 4),
+        (1, 1, 1, 3),
+        (4, 9, 3, 3),
+    ):
+        cvae = draws.model(CVAE, n_latent, (6,), n_classes, shape=(1, 3, 5))
+        with torch.no_grad():
+            for weights in cvae.parameters():
+                weights.mul_(2)
+        x = (draws.uniform(n, 15) < 0.4).float()
+        noise = draws.normal(k, n, n_latent)
+        log_p, kl = _parts(cvae, x, noise)  # (K, B, C), (B, C)
+        right = log_p.mean(0) - kl
+        wrong = {
+            "the KL is missing: it differs from label to label": (
+                log_p.mean(0)
             ),
-            "rows and columns are swapped: divide by the spread over the "
-            "rows": degrees(-both / wide),
-            "rows and columns are swapped, and the minus sign is missing": (
-                degrees(both / wide)
+            "the KL is a price: subtract it": log_p.mean(0) + kl,
+            "one row for each digit: (B, C), not (C, B)": right.T,
+            "sum log p(x|z) over the pixels; you took their mean": (
+                log_p.mean(0) / 15 - kl
             ),
-            "these are radians: use torch.rad2deg": torch.atan(-slope),
-            "this is the slope: its angle is the arctangent": -slope,
-            "this is the slope in degrees: take the arctangent first": (
-                torch.rad2deg(-slope)
+            "tell the encoder the label that is tried, not 0": (
+                _mixed(cvae, x, noise, encoder=0)
             ),
-            "rows and columns are counted from the corner: subtract the "
-            "centre of mass": degrees(-about_corner),
-            "the middle of the picture is not the centre of mass": degrees(
-                -about_middle
+            "tell the decoder the label that is tried, not 0": (
+                _mixed(cvae, x, noise, decoder=0)
             ),
-            "this is the angle of the longest axis, not of the best "
-            "prediction of the column": torch.rad2deg(
-                torch.atan2(-2 * both, high - wide) / 2
+            "this is the negative ELBO": -right,
+            "use all K codes; this is the first alone": log_p[0] - kl,
+            "average over the K codes, do not sum": k * right,
+            "average the ELBOs of the K codes; this is the logarithm of a "
+            "mean": log_p.logsumexp(0) - math.log(k) - kl,
+            "take the mean over the K codes, not the best of them": (
+                log_p.max(0).values - kl
+            ),
+            "average over the latent dimensions? Sum their KL": (
+                log_p.mean(0) - kl / n_latent
             ),
         }
-        equal("the slant", angle(images), degrees(-slope), mistakes, 1e-3)
-        equal(
-            "the slant of paler ink",
-            angle(images / 4),
-            degrees(-slope),
-            tolerance=1e-3,
-        )
-    blank = tensor("the slant of a blank image", angle(torch.zeros(2, 9, 9)))
-    require(
-        blank.shape == (2,) and not bool(blank.any()),
-        "the slant of a blank image should be 0",
-    )
-
-
-def codes_of_their_labels(
-    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
-) -> float:
-    """A probe for `shuffled_control`: how many labels are at their code."""
-    codes = torch.as_tensor(learn)[:, 0]
-    return (codes == torch.as_tensor(labels)).double().mean().item()
-
-
-def held_as_they_were(
-    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
-) -> float:
-    """As before, for what it is scored on."""
-    codes = torch.as_tensor(held)[:, 0]
-    return (codes == torch.as_tensor(held_labels)).double().mean().item()
-
-
-def mean_of_labels(
-    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
-) -> float:
-    """The mean label, which a shuffle leaves as it is."""
-    return torch.as_tensor(labels).double().mean().item()
-
-
-def partner_of_zero(
-    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
-) -> float:
-    """The code that comes with the label 0, of which there is one."""
-    found = torch.as_tensor(learn)[torch.as_tensor(labels) == 0]
-    return float(found[0, 0]) if len(found) else 0.0
-
-
-@check()
-def shuffled_control(draws: Draws, shuffled_control: Student) -> None:
-    """The mean score of a probe after five ways to shuffle the labels.
-
-    Tried with probes that tell what they were given.
-    """
-    control = function("shuffled_control", shuffled_control)
-
-    def score(probe, n: int, kinds: int) -> float:
-        labels, held = draws.whole(0, kinds, n), draws.whole(0, kinds, n // 2)
-        if kinds == n:
-            labels = torch.arange(n)
-        codes = [
-            v[:, None].float().expand(-1, 3).clone() for v in (labels, held)
-        ]
-        found = number(
-            "the control", control(probe, codes[0], labels, codes[1], held)
-        )
-        if probe is mean_of_labels:
-            found -= labels.double().mean().item()
-        return found
-
-    value = score(held_as_they_were, 300, 4)
-    require(
-        abs(value - 5) > 1e-6,
-        "the control is the sum of the five scores: divide it by five",
-    )
-    require(
-        abs(value - 1) < 1e-6,
-        "the probe is scored on held codes and labels that do not belong "
-        "together, or its score is not what is returned. Shuffle only what "
-        "it learns from",
-    )
-    n = 800
-    value = score(codes_of_their_labels, n, 4)
-    require(
-        value < 0.999,
-        "after your shuffle each label still belongs to its code. Shuffle "
-        "the labels alone, and leave the codes where they are",
-    )
-    require(
-        abs(value - 0.25) < 7 * math.sqrt(0.25 * 0.75 / n),
-        f"after the shuffles {value:.0%} of the labels are at the right "
-        "code, where chance gives 25%. Shuffle all labels, in all five "
-        "rounds",
-    )
-    require(
-        abs(score(mean_of_labels, 400, 10)) < 1e-5,
-        "the labels are drawn anew. A shuffle keeps how often each label "
-        "occurs: use torch.randperm",
-    )
-    values = [score(partner_of_zero, m, m) for m in range(40, 70)]
-    require(
-        any(abs(v - round(v)) > 0.05 for v in values),
-        "it is one shuffle only, or five times the same. Shuffle anew in "
-        "each of the five rounds",
-    )
-    require(
-        all(abs(5 * v - round(5 * v)) < 0.05 for v in values),
-        "this is not the mean of five rounds",
-    )
-
-
-def _slack(right: float) -> float:
-    """A tolerance for a difference of numbers near 1, which may be small."""
-    return 1e-4 + 1e-5 / max(1e-3, abs(right))
-
-
-def _r2(values: Tensor, guesses: Tensor) -> float:
-    from sklearn.metrics import r2_score
-
-    return float(r2_score(values.numpy(), guesses.numpy()))
-
-
-@check()
-def style_within_label(
-    draws: Draws,
-    predicted_scores: Student,
-    within_label: Student,
-    explained: Student,
-) -> str:
-    """A prediction, and what explains how much within a label.
-
-    The means by label come from scatter_reduce, R^2 from scikit-learn; any
-    prediction counts.
-    """
-    guess = function("predicted_scores", predicted_scores)()
-    take = function("within_label", within_label)
-    share = function("explained", explained)
-    require(guess is not None, "no prediction yet: write down two numbers")
-    require(
-        getattr(guess, "shape", None) == (2,)
-        or (isinstance(guess, list | tuple) and len(guess) == 2),
-        "predicted_scores: return two numbers, before and after",
-    )
-    before, after = (
-        number("a predicted share", one, -1, 1, "No R^2 is above 1")
-        for one in guess
-    )
-    for n, n_held in ((40, 12), (25, 1)):
-        kinds = torch.tensor([0, 2, 5])
-        labels = kinds[torch.arange(n) % 3]
-        held_labels = kinds[draws.whole(0, 3, n_held)]
-        spread = 5 * draws.normal(10)
-        learned = spread[labels] + draws.normal(n) + 3
-        held = spread[held_labels] + draws.normal(n_held) + 3
-
-        def means(v: Tensor, y: Tensor, how: str = "mean") -> Tensor:
-            zero = torch.zeros(10)
-            return zero.scatter_reduce(0, y, v, how, include_self=False)
-
-        mean = means(learned, labels)[held_labels]
-        mistakes = {
-            "the means are those of the held digits. A probe may not look at "
-            "them: take the means of the digits learned from": held
-            - means(held, held_labels)[held_labels],
-            "the mean of all digits is taken away, not that of the label": (
-                held - learned.mean()
-            ),
-            "this is the mean of the label; what remains without it is "
-            "wanted": mean,
-            "the sign: take the mean from the value": mean - held,
-            "nothing is taken away": held,
-            "the sum of the label is taken away, not the mean": held
-            - means(learned, labels, "sum")[held_labels],
+        if n == n_classes:
+            del wrong["one row for each digit: (B, C), not (C, B)"]
+        equal("the bounds", table(cvae, x, noise), right, wrong)
+        labels = {
+            "the highest ELBO is the best, not the lowest": right.argmin(1),
+            "argmax over the labels, dimension 1": right.argmax(0),
+            "return the label, not its ELBO": right.max(1).values,
+            "all are class 0: use the bounds": torch.zeros(n),
         }
-        found = take(held, held_labels, learned, labels)
-        equal("what is left of the slant", found, held - mean, mistakes)
-    for n in (200, 7):
-        values, noise = 4 * draws.normal(n) + 9, draws.normal(n)
-        guesses = 0.5 * values + 2 * noise + 3
-        right = _r2(values, guesses)
-        off = (values - guesses).square().double()
-        both = torch.stack([values, guesses]).double()
-        total = (values - values.mean()).square().double()
-        mistakes = {
-            "this is the squared correlation, which does not mind a wrong "
-            "scale or offset": both.corrcoef()[0, 1].square(),
-            "this is the correlation": both.corrcoef()[0, 1],
-            "the total is the squared distance from the mean of the values, "
-            "not from 0": 1 - off.sum() / values.double().square().sum(),
-            "this is the share that is not explained": off.sum() / total.sum(),
-            "this is the variance of the guesses over that of the values": (
-                guesses.var() / values.var()
-            ),
-            "this is the mean squared error": off.mean(),
-            "an R^2 may be negative": 0.0,
-        }
-        if right > 0:
-            mistakes.popitem()
-        equal(
-            "the share explained",
-            share(values, guesses),
-            right,
-            mistakes,
-            _slack(right),
-        )
-    worse = -2 * values
-    equal(
-        "the share explained by bad guesses",
-        share(values, worse),
-        _r2(values, worse),
-        {"an R^2 may be negative: do not cut it off at 0": 0.0},
-    )
+        found = best(cvae, x, noise)
+        equal("the labels", found, right.argmax(1), labels)
+
+
+def _parts(cvae: CVAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """log p(x|z, y) (K, B, C) and the KL (B, C), told each label."""
+    log_p, kl = [], []
+    for label in range(cvae.n_classes):
+        y = torch.full((len(x),), label)
+        terms = [cvae(x, y, e) for e in noise]
+        log_p.append(torch.stack([-one["reconstruction"] for one in terms]))
+        kl.append(terms[0]["kl"])
     return (
-        f"you predicted {before:.2f} before and {after:.2f} after. Before, "
-        "the digit alone explains 36 of 36 + 64, a share of 0.36; after, a "
-        "code that tells only the digit explains nothing, 0"
+        torch.stack(log_p, -1).detach().double(),
+        torch.stack(kl, -1).detach().double(),
     )
 
 
-@check(seconds=60)  # a library may have to load
-def label_leakage(
-    draws: Draws, label_information: Student, tells_more: Student
-) -> None:
-    """Nats about the label, from the probabilities of a probe.
-
-    Held against the entropy of torch.distributions less the cross-entropy
-    of torch; the comparison of the two models is that of chapter 9.
-    """
-    nats = function("label_information", label_information)
-    more = function("tells_more", tells_more)
-    for n, kinds in ((200, 10), (31, 3), (8, 2)):
-        labels = draws.whole(0, kinds, n)
-        if n == 31:
-            labels = (labels * draws.whole(0, 2, n)).clamp_max(1)
-        odds = draws.normal(n, kinds)
-        odds[torch.arange(n), labels] += 3
-        probabilities = odds.softmax(1)
-        own = probabilities[torch.arange(n), labels].double()
-        counts = torch.bincount(labels, minlength=kinds).double()
-        entropy = torch.distributions.Categorical(counts).entropy()
-        cross = torch.nn.functional.cross_entropy(odds.double(), labels)
-        right = entropy - cross
-        hits = (probabilities.argmax(1) == labels).double().mean()
-        _compare_nats(
-            nats(probabilities, labels), right, own, entropy, kinds, hits
-        )
-    flat = torch.full((60, 5), 0.2)
-    labels = (torch.arange(60) % 5).clamp_min(2)
-    counts = torch.bincount(labels, minlength=5).double()
-    entropy = float(torch.distributions.Categorical(counts).entropy())
-    equal(
-        "the nats read by a probe that is worse than the frequencies",
-        nats(flat, labels),
-        entropy - math.log(5),
-        {"it may be negative: do not cut it off at 0": 0.0},
-    )
-    choice(
-        "which code tells more of the digit",
-        more(),
-        "decoder only",
-        {
-            "both networks": "An encoder that is told the label can leave it "
-            "out. Compare the two results of label_information",
-            "equal": "Compare the two results of label_information: one "
-            "is larger",
-        },
-    )
-
-
-def _compare_nats(
-    found: object,
-    right: Tensor,
-    own: Tensor,
-    entropy: Tensor,
-    kinds: int,
-    hits: Tensor,
-) -> None:
-    cross = -own.log().mean()
-    mistakes = {
-        "the entropy of the labels is missing": -cross,
-        "this is the cross-entropy; how far below the entropy is it?": cross,
-        "the sign: the entropy less the cross-entropy": -right,
-        "these are bits: use the natural logarithm": right / math.log(2),
-        "the labels are not equally frequent: take the entropy of their "
-        "frequencies, not ln C": math.log(kinds) - cross,
-        "take the logarithm of each probability first, then the mean": entropy
-        + own.mean().log(),
-        "sum over the digits only where you take a mean": entropy
-        + own.log().sum(),
-        "this uses which digits are read, not their probabilities": entropy
-        * hits,
-        "this is the share of digits that are read": hits,
-        "this is the entropy of the labels alone": entropy,
-    }
-    slack = _slack(float(right))
-    equal("the nats about the label", found, right, mistakes, slack)
-
-
-# each is one picture; its lines stand below each other
-SHAPES = (
-    "....... ..###.. .#...#. .#...#. ..###.. .......",  # a ring
-    "....... ..###.. .#...#. .#...#. ..#.#.. .......",  # open below
-    "..###.. .#...#. .#####. .#...#. ..###.. .......",  # two holes
-    "..##### ..#...# ..#...# ..##### ....... .......",  # at the edge
-    "####### ####### ####### ....... ....... .......",  # no hole
-    "....... ....... ....... ....... ....... .......",  # blank
-    "#.....# .#...#. ..###.. ....... ....... .......",  # cuts the paper
-    "...#... ..#.#.. .#...#. ..#.#.. ...#... .......",  # by its corners
-    "###.### #.#.#.# ###.### ....... ....... .......",  # two rings
-)
-
-
-def _drawn(text: str, height: int, width: int) -> Tensor:
-    ink = torch.zeros(height, width)
-    for r, line in enumerate(text.split()):
-        for c, mark in enumerate(line):
-            ink[r, c] = mark == "#"
-    return ink
-
-
-def _regions(ink: np.ndarray, corners: bool) -> int:
-    from scipy import ndimage
-
-    return ndimage.label(ink, np.ones((3, 3)) if corners else None)[1]
-
-
-def _holes(
-    images: Tensor,
-    edge: int = 1,
-    corners: bool = False,
-    least: float = 0.5,
-    outside: int = 1,
+def _mixed(
+    cvae: CVAE,
+    x: Tensor,
+    noise: Tensor,
+    encoder: int | None = None,
+    decoder: int | None = None,
 ) -> Tensor:
-    """Regions of paper without the one outside, by scipy."""
-    found = []
-    for image in images.numpy():
-        paper = np.pad(image <= least, edge, constant_values=True)
-        found.append(_regions(paper, corners) - outside)
-    return torch.tensor(found, dtype=torch.float64)
+    """The bounds where one of the networks is told a fixed label."""
+    columns = []
+    with torch.no_grad():
+        for label in range(cvae.n_classes):
+            first = label if encoder is None else encoder
+            last = label if decoder is None else decoder
+            q = cvae.encode(x, torch.full((len(x),), first))
+            normal = Normal(q[0], (q[1] / 2).exp())
+            z = normal.mean + normal.stddev * noise
+            told = torch.full((len(x),), last)
+            kl = torch.distributions.kl_divergence(normal, Normal(0.0, 1.0))
+            log_p = cvae.log_likelihood(x, z, told).mean(0)
+            columns.append(log_p - kl.sum(-1))
+    return torch.stack(columns, -1)
 
 
-@check(seconds=60)  # a library may have to load
-def count_holes(draws: Draws, count_holes: Student) -> None:
-    """The holes in the ink of each image.
+STRANGERS = {"A": "encoder only", "B": "collapsed", "C": "healthy"}
 
-    Held against the connected regions that scipy finds, on shapes with
-    known holes and on blots.
+
+def strangers(digits: Images) -> dict[str, CVAE]:
+    """Three CVAEs to be told apart; which is which is the exercise."""
+    made = {
+        "healthy": CVAE(2, (128, 64)),
+        "encoder only": LabelToEncoderOnly(2, (128, 64)),
+        "collapsed": CVAE(2, (128, 64), beta=50.0),
+    }
+    config = TrainConfig(epochs=30, lr=5e-3, decay=0.3, device="cpu")
+    for model in made.values():
+        fit(model, digits, config, progress=False)
+    return {letter: made[kind] for letter, kind in STRANGERS.items()}
+
+
+@check()
+def who_is_told(draws: Draws, effects: Student, reading: Student) -> None:
+    """What label and code do to pictures, and which model is which.
+
+    The two effects are compared with the total variance and with what
+    remains inside a label.
     """
-    count = function("count_holes", count_holes)
-    shapes = torch.stack([_drawn(one, 8, 7) for one in SHAPES])
-    shades = draws.uniform(*shapes.shape, low=0.02, high=0.3)
-    shapes = torch.where(shapes > 0, 1 - shades, shades)
-    noise = draws.normal(6, 1, 34, 34)
-    blots = torch.nn.functional.avg_pool2d(noise, 5, 1)[:, 0]
-    blots = (0.5 + 2 * blots).clamp(0, 1)
-    for images in (shapes, blots, blots[:1, 3:15, 5:28]):
-        ink = images.numpy() > 0.5
-        blobs = torch.tensor([_regions(one, True) for one in ink])
-        mistakes = {
-            "the paper outside is no hole": _holes(images, outside=0),
-            "ink that reaches the edge cuts the paper outside into pieces, "
-            "and they are no holes: put paper around the picture first": (
-                _holes(images, edge=0)
+    both, read = function("effects", effects), function("reading", reading)
+    for n_classes, n, h, w in ((10, 7, 6, 5), (3, 1, 4, 4), (4, 6, 2, 3)):
+        label = 2 * draws.normal(n_classes, 1, h, w)
+        style = draws.normal(1, n, h, w)
+        images = label + style + draws.normal(n_classes, n, h, w)
+        rows = images.double().flatten(2)  # (C, n, D)
+        within = rows.var(1, correction=0)  # (C, D)
+        total = rows.flatten(0, 1).var(0, correction=0).sum()
+        of_style = within.mean(0).sum()
+        of_label = total - of_style
+        found = _several("effects", both(images), 2, "label, style")
+        size = h * w
+        wrong = {
+            "the label's effect comes first, the style's second": of_style,
+            "average over the codes first; this is the variance over labels "
+            "for each code": rows.var(0, correction=0).mean(0).sum(),
+            "divide by their number, not by one less": (
+                of_label * n_classes / (n_classes - 1)
             ),
-            "the paper outside is no hole, even where ink at the edge cuts "
-            "it into pieces": _holes(images, edge=0, outside=0),
-            "paper may not slip through between two inked pixels that touch "
-            "at a corner": _holes(images, corners=True),
-            "count a pixel as ink only where it is above 0.5": _holes(
-                images, least=0.0
-            ),
-            "these are the connected pieces of ink": blobs,
-            "this is the number of pieces of ink less the number of holes": (
-                blobs - _holes(images)
-            ),
-            "this counts all images together": _holes(images).sum(),
-            "this tells whether there is a hole, not how many": _holes(
-                images
-            ).clamp_max(1),
+            "sum over the pixels": of_label / size,
+            "this is the variance of all pictures": total,
         }
-        equal("the holes", count(images), _holes(images), mistakes, 1e-6)
+        equal("the effect of the label", found[0], of_label, wrong)
+        wrong = {
+            "average over the labels": n_classes * of_style,
+            "divide by their number, not by one less": (
+                of_style * n / max(1, n - 1)
+            ),
+            "sum over the pixels": of_style / size,
+            "take the variance for each label; this is that of the mean "
+            "pictures": rows.mean(0).var(0, correction=0).sum(),
+            "this is the variance of all pictures": total,
+        }
+        equal("the effect of the style", found[1], of_style, wrong)
+    answer = read()
+    require(answer is not None, "reading: no answer yet; return a dict")
+    if not isinstance(answer, dict) or set(answer) != set(STRANGERS):
+        raise WrongError(
+            f"reading: expected a dict with the keys A, B and C, got "
+            f"{brief(answer)}"
+        )
+    for letter, kind in STRANGERS.items():
+        choice(
+            f"model {letter}",
+            answer[letter],
+            kind,
+            {k: why for k, why in WHY.items() if k != kind},
+        )
+
+
+WHY = {
+    "healthy": "There both effects are large: each row shows the digit that "
+    "was asked for, and each column one style",
+    "encoder only": "There the decoder does not know the label: a column "
+    "shows one and the same picture ten times",
+    "collapsed": "There the code says nothing: a row shows one and the same "
+    "picture, and the map is a point",
+}
+
+
+@functools.cache
+def _class_means() -> Tensor:
+    digits = builtin()
+    ink = digits.images.float().flatten(1) / 255
+    return torch.stack([ink[digits.labels == c].mean(0) for c in range(10)])
+
+
+def read_digits(images: Tensor) -> Tensor:
+    """The digit whose mean picture is nearest, (N,), of images (N, 28, 28).
+
+    A simple judge: it reads nine of ten built-in test digits as labelled.
+    """
+    _need_images(images)
+    ink = images.detach().flatten(1).float()
+    return torch.cdist(ink, _class_means()).argmin(1)
+
+
+def read_by_ink(images: Tensor) -> Tensor:
+    """A judge for trying functions: a class from the ink of (N, h, w)."""
+    _need_images(images)
+    return (40 * images.detach().double().mean((1, 2))).long() % 10
+
+
+def _clear(images: Tensor) -> Tensor:
+    """Which pictures this judge reads whatever the rounding, (N,)."""
+    part = (40 * images.mean((1, 2))).frac()
+    return (part > 1e-3) & (part < 1 - 1e-3)
+
+
+def _need_images(images: object) -> None:
+    shape = getattr(images, "shape", ())
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise ValueError(
+            f"images: expected (N, side, side), got {tuple(shape)}; take "
+            "the channel out with [:, 0], or use unflatten(-1, (side, side)) "
+            "on rows of pixels"
+        )
+    least, most = images.detach().aminmax()
+    if float(least) < 0 or float(most) > 1:
+        raise ValueError("images: pixels outside 0 to 1; are these logits?")
+
+
+@check()
+def price_of_variety(
+    draws: Draws, trade: Student, best_scale: Student
+) -> None:
+    """Share read as asked and variety, where the prior is made narrower.
+
+    The pictures come from models whose pixels can be computed by hand, and
+    a judge that goes by the ink.
+    """
+    both = function("trade", trade)
+    best = function("best_scale", best_scale)
+    for n, n_latent in ((60, 2), (12, 1)):
+        cvae = draws.model(CVAE, n_latent, (), 10)
+        with torch.no_grad():
+            weight = cvae.decoder[0].weight
+            weight.copy_(0.2 * draws.normal(*weight.shape))
+            weight[:, :n_latent] += 0.5
+        z = draws.normal(n, n_latent)
+        read = [read_by_ink(_pictures(cvae, 0.6 * z, d)) for d in range(10)]
+        counts = [int((labels == d).sum()) for d, labels in enumerate(read)]
+        # any but class 0, which a function may ask for by mistake
+        digit = 1 + counts[1:].index(max(counts[1:]))
+        # rounding must not decide how a picture is read
+        for scale in (0.6, 1.0):
+            z = z[_clear(_pictures(cvae, scale * z, digit))]
+        for scale in (0.6, 1.0, 0.0):
+            if bool(_clear(_pictures(cvae, scale * z, digit)).all()):
+                found = both(cvae, read_by_ink, digit, scale, z)
+                found = _several("trade", found, 2, "share, variety")
+                _compare_trade(found, cvae, digit, scale, z)
+    _compare_choice(draws, best)
+
+
+def _pictures(cvae: CVAE, z: Tensor, digit: int) -> Tensor:
+    y = torch.full((len(z),), digit)
+    return linear_draw(cvae, z, y).view(-1, 28, 28)
+
+
+def _compare_trade(
+    found: list[Tensor], cvae: CVAE, digit: int, scale: float, z: Tensor
+) -> None:
+    """The share first, then the variety."""
+    pictures = _pictures(cvae, scale * z, digit)
+    whole = _pictures(cvae, z, digit)
+    pixels, n = pictures.flatten(1), len(z)
+    share = (read_by_ink(pictures) == digit).double().mean()
+    first = _pictures(cvae, scale * z, 0)
+    wrong = {
+        "the two are exchanged: the share comes first": pixels.var(0).sum(),
+        "a share, not a number of pictures": n * share,
+        "a share from 0 to 1, not per cent": 100 * share,
+        "this is the share not read as asked": 1 - share,
+        "scale the codes before drawing": (
+            (read_by_ink(whole) == digit).double().mean()
+        ),
+        "ask for the digit; these are pictures of class 0": (
+            (read_by_ink(first) == digit).double().mean()
+        ),
+    }
+    wrong = {k: v for k, v in wrong.items() if abs(v - share) > 1e-6}
+    equal(
+        f"the share read as asked at scale {scale:g}", found[0], share, wrong
+    )
+    wrong = {
+        "ask for the digit; these are pictures of class 0": (
+            first.flatten(1).var(0).sum()
+        ),
+        "scale the codes before drawing": whole.flatten(1).var(0).sum(),
+        "the variance of each pixel over the pictures, not of all "
+        "pixels": pixels.var(),
+        "sum over the pixels, do not average": pixels.var(0).mean(),
+        "the variance, not the standard deviation": pixels.std(0).sum(),
+        "variance over the pictures, dimension 0": pixels.var(1).sum(),
+        "of a sample: divide by n - 1": pixels.var(0, correction=0).sum(),
+        "scale the codes, not the pixels": (
+            scale**2 * whole.flatten(1).var(0).sum()
+        ),
+    }
+    wrong = wrong if scale else {}
+    right = pixels.var(0).sum()
+    equal(f"the variety at scale {scale:g}", found[1], right, wrong)
+
+
+def _compare_choice(draws: Draws, best: Student) -> None:
+    """The widest of those that are good enough, in any order."""
+    # the share need not fall at each step: 0.7 dips
+    wide = torch.float64
+    scales = torch.tensor([1.0, 0.3, 0.85, 0.7, 0.5], dtype=wide)
+    shares = torch.tensor([0.6, 0.97, 0.91, 0.85, 0.93], dtype=wide)
+    varieties = (10 + 10 * draws.uniform(1)).double() * scales**1.5
+    for least, right in ((0.9, 0.85), (0.95, 0.3), (0.5, 1.0), (0.92, 0.5)):
+        found = best(scales, shares, varieties, least)
+        enough = shares >= least
+        last = scales[enough.nonzero()[-1, 0]]
+        first = scales[enough.nonzero()[0, 0]]
+        wrong = {
+            "the most variety is wanted, among the scales that are obeyed "
+            "enough; this one has the highest share": 0.3,
+            "this scale has the most variety, and too small a share": 1.0,
+            "return the scale, not its place": torch.argmax(
+                torch.where(enough, varieties, -1.0)
+            ).double(),
+            "return the scale, not its variety": varieties[scales == right][0],
+            "the scales are in no order: compare their varieties": last
+            if last != right
+            else first,
+        }
+        wrong = {k: v for k, v in wrong.items() if abs(v - right) > 1e-6}
+        equal(f"the best scale for a share of {least}", found, right, wrong)
+    found = best(scales, shares, varieties, 0.99)
+    require(
+        found is None,
+        "best_scale: where no scale is obeyed enough, return None; found "
+        f"{brief(found)}",
+    )
+
+
+@check()
+def worth_of_a_label(
+    draws: Draws, predicted_worth: Student, worth: Student
+) -> str:
+    """What ten labels are worth to a model that knows all densities.
+
+    Held against torch's mixture distribution; the prediction is compared
+    with what the student's own function measures.
+    """
+    predicted = function("predicted_worth", predicted_worth)()
+    measure = function("worth", worth)
+    require(
+        predicted is not None,
+        "no prediction yet: return three numbers, in nats",
+    )
+    guesses = _several("predicted_worth", predicted, 3, "together, near, far")
+    guesses = [number("predicted_worth", one) for one in guesses]
+    for n, n_classes, gap in ((40, 10, 1.0), (1, 2, 3.0), (30, 3, 0.5)):
+        means = gap * draws.normal(n_classes)
+        y = draws.whole(0, n_classes, n)
+        x = means[y] + draws.normal(n)
+        right, wrong = _worth(x, y, means)
+        equal("the worth", measure(x, y, means), right, wrong)
+    measured = []
+    for gap in (0.0, 1.0, 10.0):
+        y = draws.whole(0, 10, 2000)
+        means = gap * torch.arange(10.0)
+        x = means[y] + draws.normal(2000)
+        value = measure(x, y, means)
+        right, wrong = _worth(x, y, means)
+        equal(f"the worth at a distance of {gap:g}", value, right, wrong)
+        measured.append(float(right))
+    pairs = ", ".join(
+        f"{a:.2f} and {b:.2f}" for a, b in zip(guesses, measured)
+    )
+    close = all(
+        abs(a - b) < slack
+        for a, b, slack in zip(guesses, measured, (0.05, 0.3, 0.1))
+    )
+    end = (
+        "a good prediction"
+        if close
+        else "labels of one and the same density tell nothing, and ten "
+        f"that never meet tell log 10 = {math.log(10):.2f} nats"
+    )
+    return f"right. Predicted and measured: {pairs}; {end}"
+
+
+def _worth(x: Tensor, y: Tensor, means: Tensor) -> tuple[Tensor, dict]:
+    x, means = x.double(), means.double()
+    each = Normal(means, 1.0).log_prob(x[:, None])  # (N, C)
+    told = each[torch.arange(len(x)), y]
+    same = Categorical(torch.ones(len(means)).double())
+    untold = MixtureSameFamily(same, Normal(means, 1.0)).log_prob(x)
+    right = (told - untold).mean()
+    wrong = {
+        "p(x) is the mean over the labels: subtract log C": (
+            right - math.log(len(means))
+        ),
+        "log p(x) is the logarithm of a mean, not a mean of logarithms": (
+            (told - each.mean(1)).mean()
+        ),
+        "the sign: log p(x|y) minus log p(x)": -right,
+        "log p(x) is not subtracted": told.mean(),
+        "average over the data, do not sum": (told - untold).sum(),
+        "told the label means: of its own density, not of the likeliest": (
+            each.max(1).values - untold
+        ).mean(),
+    }
+    return right, {k: v for k, v in wrong.items() if abs(v - right) > 1e-6}

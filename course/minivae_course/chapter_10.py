@@ -1,572 +1,550 @@
-"""Checks for chapter 10: a combination of conditions."""
+"""Checks for chapter 10: what the code keeps."""
 
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from minivae.models import CVAE, VAE
-from minivae.probes import slant
 from minivae_course.check import (
     Draws,
     Student,
-    builtin,
     check,
     choice,
     equal,
     function,
+    number,
     require,
     tensor,
-    whole,
 )
 
-NAN = math.nan
+
+def _cloud(draws: Draws, centres: Tensor, each: int) -> tuple[Tensor, Tensor]:
+    """Points close around centres (C, L), and whose they are."""
+    whose = torch.arange(len(centres)).repeat(each)
+    return centres[whose] + 0.2 * draws.normal(
+        len(whose), *centres[0].shape
+    ), (whose)
 
 
-def _with_nan(what: str, value: object, shape: tuple[int, ...]) -> Tensor:
-    """A result as float64, if it has this shape; NaN may be in it."""
-    if isinstance(value, Tensor | np.ndarray):
-        value = torch.as_tensor(value)
-        tensor(what, value.nan_to_num(0.0), shape)
-        return value.double()
-    return tensor(what, value, shape)
+@check(seconds=60)  # a library may have to load
+def linear_probe(draws: Draws, linear_probe: Student) -> None:
+    """The share of held labels that a linear classifier reads.
 
-
-def _correlation(a: Tensor, b: Tensor) -> float:
-    return float(torch.stack([a.double(), b.double()]).corrcoef()[0, 1])
-
-
-@check()
-def withhold_conditions(draws: Draws, withhold: Student) -> None:
-    """Each condition is NaN with the probability, the others are kept.
-
-    The shares of NaN and their correlations must be those of independent
-    draws.
+    Tried on groups of codes so far apart that every linear classifier gives
+    the same answer, where the held labels disagree with what was learned in
+    a known share.
     """
-    hide = function("withhold", withhold)
-    what = "the conditions"
-    for shape in ((50, 2), (1, 3), (9, 1)):
-        y = draws.normal(*shape)
-        y[:, 0] = draws.whole(0, 10, shape[0]).float()
-        none = _with_nan(what, hide(y, 0.0), shape)
-        require(
-            not bool(none.isnan().any()),
-            "with a probability of 0 nothing is withheld, but found NaN. Is "
-            "it the probability to withhold that you use, not to keep?",
+    probe = function("linear_probe", linear_probe)
+    what = "the share of held labels that are read"
+    # a threshold far from 0
+    centres = torch.tensor([[4.0], [6.0]])
+    learn, held = _cloud(draws, centres, 25), _cloud(draws, centres, 15)
+    value = number(what, probe(*learn, *held))
+    cause = ""
+    if value < 0.01:
+        cause = ". That is the share of errors"
+    elif value > 1:
+        cause = ". It should be a share, from 0 to 1"
+    elif value < 0.8:
+        cause = (
+            ". A linear classifier needs an intercept as well: add a column "
+            "of ones, or let the library fit it"
         )
-        equal("the conditions, with a probability of 0,", none, y)
-        every = _with_nan(what, hide(y, 1.0), shape)
-        require(
-            not bool((every == 0).all()),
-            "a withheld condition is 0. But 0 is a value: an upright digit "
-            "and a digit of unknown slant would look the same. Use NaN",
-        )
-        require(
-            bool(every.isnan().all()),
-            "with a probability of 1 each condition is withheld, but found "
-            f"{int((~every.isnan()).sum())} that are not NaN",
-        )
-    n, share = 20_000, float(draws.uniform(1, low=0.2, high=0.4))
-    y = draws.normal(n, 3)
-    unknown = torch.arange(n) % 4 == 0
-    y[unknown, 1] = NAN  # not known in the data
-    found = _with_nan(what, hide(y, share), (n, 3))
     require(
-        bool(found[unknown, 1].isnan().all()),
-        "a condition that was NaN before must stay NaN: it is not known",
+        0.99 < value <= 1.0001,
+        f"{what}: found {value:.2f}, expected 1 for codes near 4 and near 6"
+        f"{cause}",
     )
-    hidden = found.isnan()
-    require(
-        bool((hidden | (found == y)).all()),
-        "a condition that is not withheld must keep its value",
-    )
-    hidden = hidden[~unknown]
-    m = len(hidden)
-    slack = 7 * math.sqrt(share * (1 - share) / m)
-    for column in range(3):
-        rate = float(hidden[:, column].double().mean())
+    # most held labels are not what was learned
+    names = torch.tensor([1, 4, 9])
+    for n_latent in (3, 8):
+        centres = 5 * torch.eye(3, n_latent) + draws.normal(n_latent)
+        learn, whose = _cloud(draws, centres, 20)
+        held, held_whose = _cloud(draws, centres, 80)
+        n_right = draws.whole(30, 60)
+        shift = (torch.arange(240) >= n_right).long()
+        held_labels = names[(held_whose + shift) % 3]
+        value = number(what, probe(learn, names[whose], held, held_labels))
+        right = n_right / 240
+        cause = ""
+        if value > 0.99:
+            cause = (
+                "Is it scored on the codes that it learned from? Score it on "
+                "the held ones"
+            )
+        elif value > 0.6:
+            cause = "Does it learn from held codes? They are for scoring alone"
         require(
-            rate not in (0.0, 1.0),
-            f"condition {column} is withheld for {rate:.0%} of the digits. "
-            "Draw a number for each entry, not one for all digits",
+            abs(value - right) < 1e-6,
+            f"{what}: found {value:.3f}, expected {right:.3f} for held labels "
+            f"of which most differ from what was learned. {cause}",
         )
-        require(
-            abs(rate - share) < slack,
-            f"condition {column} is withheld for {rate:.1%} of the digits, "
-            f"expected {share:.1%}",
-        )
-    limit = 7 / math.sqrt(m)
+    # opposite corners share a label
+    corners = torch.tensor([[3.0, 3], [3, -3], [-3, -3], [-3, 3]])
+    learn, whose = _cloud(draws, corners, 25)
+    held, held_whose = _cloud(draws, corners, 25)
+    value = number(what, probe(learn, whose % 2, held, held_whose % 2))
     require(
-        all(
-            abs(_correlation(hidden[:, i], hidden[:, j])) < limit
-            for i, j in ((0, 1), (0, 2), (1, 2))
-        ),
-        "the conditions of a digit are not withheld independently. Draw a "
-        "number for each entry of y, with the shape of y, so that any "
-        "combination can occur",
+        value < 0.8,
+        f"{what}: found {value:.2f} where opposite corners share a label. No "
+        "straight line does that: is the probe linear?",
     )
-    require(
-        abs(_correlation(hidden[1:, 0], hidden[:-1, 0])) < limit,
-        "neighbouring digits are not withheld independently",
+
+
+def _strokes(draws: Draws, n: int, height: int, width: int) -> Tensor:
+    """Ink along lines of random place and slope, with some noise."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    slope = draws.uniform(n, 1, 1, low=-0.8, high=0.8)
+    start = draws.uniform(n, 1, 1, low=0.3, high=0.7) * width
+    across = columns - start - slope * (rows - height / 3)
+    ink = (-across.square() / 2).exp() * draws.uniform(n, height, 1)
+    return (ink + 0.1 * draws.uniform(n, height, width)).clamp(0, 1)
+
+
+def _slope(images: Tensor) -> Tensor:
+    """Columns per row of the line fitted to the ink of each image."""
+    _, height, width = images.shape
+    rows, columns = torch.meshgrid(
+        torch.arange(height).double(),
+        torch.arange(width).double(),
+        indexing="ij",
     )
+    root = images.double().flatten(1).sqrt()
+    line = torch.stack([rows.flatten(), torch.ones(height * width)], 1)
+    left = root[:, :, None] * line
+    right = (root * columns.flatten())[:, :, None]
+    return torch.linalg.lstsq(left, right).solution[:, 0, 0]
 
 
 @check()
-def price_of_a_factor(
+def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
+    """The angle by which ink leans to the right, in degrees.
+
+    Held against a weighted least-squares line, and against bars of known
+    angle.
+    """
+    angle = function("slant_angle", slant_angle)
+
+    def degrees(v: Tensor) -> Tensor:
+        return torch.rad2deg(torch.atan(v))
+
+    for shape in ((6, 28, 28), (1, 9, 14), (4, 15, 8)):
+        images = _strokes(draws, *shape)
+        slope = _slope(images)
+        ink = images.double()
+        r = torch.arange(shape[1]).double()[:, None]
+        c = torch.arange(shape[2]).double()
+        middle_r, middle_c = r - (shape[1] - 1) / 2, c - (shape[2] - 1) / 2
+        mass = ink.sum((1, 2))[:, None, None]
+        down = r - (ink * r).sum((1, 2), keepdim=True) / mass
+        right = c - (ink * c).sum((1, 2), keepdim=True) / mass
+        both = (ink * down * right).sum((1, 2))
+        high = (ink * down.square()).sum((1, 2))
+        wide = (ink * right.square()).sum((1, 2))
+        about_corner = (ink * r * c).sum((1, 2)) / (ink * r * r).sum((1, 2))
+        about_middle = (ink * middle_r * middle_c).sum((1, 2)) / (
+            ink * middle_r.square()
+        ).sum((1, 2))
+        mistakes = {
+            "rows count downwards: leaning to the right needs a minus sign": (
+                degrees(slope)
+            ),
+            "rows and columns are swapped: divide by the spread over the "
+            "rows": degrees(-both / wide),
+            "rows and columns are swapped, and the minus sign is missing": (
+                degrees(both / wide)
+            ),
+            "these are radians: use torch.rad2deg": torch.atan(-slope),
+            "this is the slope: its angle is the arctangent": -slope,
+            "this is the slope in degrees: take the arctangent first": (
+                torch.rad2deg(-slope)
+            ),
+            "rows and columns are counted from the corner: subtract the "
+            "centre of mass": degrees(-about_corner),
+            "the middle of the picture is not the centre of mass": degrees(
+                -about_middle
+            ),
+            "this is the angle of the longest axis, not of the best "
+            "prediction of the column": torch.rad2deg(
+                torch.atan2(-2 * both, high - wide) / 2
+            ),
+        }
+        equal("the slant", angle(images), degrees(-slope), mistakes, 1e-3)
+        equal(
+            "the slant of paler ink",
+            angle(images / 4),
+            degrees(-slope),
+            tolerance=1e-3,
+        )
+    blank = tensor("the slant of a blank image", angle(torch.zeros(2, 9, 9)))
+    require(
+        blank.shape == (2,) and not bool(blank.any()),
+        "the slant of a blank image should be 0",
+    )
+
+
+def codes_of_their_labels(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """A probe for `shuffled_control`: how many labels are at their code."""
+    codes = torch.as_tensor(learn)[:, 0]
+    return (codes == torch.as_tensor(labels)).double().mean().item()
+
+
+def held_as_they_were(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """As before, for what it is scored on."""
+    codes = torch.as_tensor(held)[:, 0]
+    return (codes == torch.as_tensor(held_labels)).double().mean().item()
+
+
+def mean_of_labels(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """The mean label, which a shuffle leaves as it is."""
+    return torch.as_tensor(labels).double().mean().item()
+
+
+def partner_of_zero(
+    learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
+) -> float:
+    """The code that comes with the label 0, of which there is one."""
+    found = torch.as_tensor(learn)[torch.as_tensor(labels) == 0]
+    return float(found[0, 0]) if len(found) else 0.0
+
+
+@check()
+def shuffled_control(draws: Draws, shuffled_control: Student) -> None:
+    """The mean score of a probe after five ways to shuffle the labels.
+
+    Tried with probes that tell what they were given.
+    """
+    control = function("shuffled_control", shuffled_control)
+
+    def score(probe, n: int, kinds: int) -> float:
+        labels, held = draws.whole(0, kinds, n), draws.whole(0, kinds, n // 2)
+        if kinds == n:
+            labels = torch.arange(n)
+        codes = [
+            v[:, None].float().expand(-1, 3).clone() for v in (labels, held)
+        ]
+        found = number(
+            "the control", control(probe, codes[0], labels, codes[1], held)
+        )
+        if probe is mean_of_labels:
+            found -= labels.double().mean().item()
+        return found
+
+    value = score(held_as_they_were, 300, 4)
+    require(
+        abs(value - 5) > 1e-6,
+        "the control is the sum of the five scores: divide it by five",
+    )
+    require(
+        abs(value - 1) < 1e-6,
+        "the probe is scored on held codes and labels that do not belong "
+        "together, or its score is not what is returned. Shuffle only what "
+        "it learns from",
+    )
+    n = 800
+    value = score(codes_of_their_labels, n, 4)
+    require(
+        value < 0.999,
+        "after your shuffle each label still belongs to its code. Shuffle "
+        "the labels alone, and leave the codes where they are",
+    )
+    require(
+        abs(value - 0.25) < 7 * math.sqrt(0.25 * 0.75 / n),
+        f"after the shuffles {value:.0%} of the labels are at the right "
+        "code, where chance gives 25%. Shuffle all labels, in all five "
+        "rounds",
+    )
+    require(
+        abs(score(mean_of_labels, 400, 10)) < 1e-5,
+        "the labels are drawn anew. A shuffle keeps how often each label "
+        "occurs: use torch.randperm",
+    )
+    values = [score(partner_of_zero, m, m) for m in range(40, 70)]
+    require(
+        any(abs(v - round(v)) > 0.05 for v in values),
+        "it is one shuffle only, or five times the same. Shuffle anew in "
+        "each of the five rounds",
+    )
+    require(
+        all(abs(5 * v - round(5 * v)) < 0.05 for v in values),
+        "this is not the mean of five rounds",
+    )
+
+
+def _slack(right: float) -> float:
+    """A tolerance for a difference of numbers near 1, which may be small."""
+    return 1e-4 + 1e-5 / max(1e-3, abs(right))
+
+
+def _r2(values: Tensor, guesses: Tensor) -> float:
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(values.numpy(), guesses.numpy()))
+
+
+@check()
+def style_within_label(
     draws: Draws,
-    posterior_variance: Student,
-    posterior_weight: Student,
-    mean_square: Student,
-    price: Student,
-) -> None:
-    """The blanks of the proof, as functions of the two scales.
-
-    Held against the inverse covariance of factor and observation, and the
-    information between them from its determinant.
-    """
-    variance = function("posterior_variance", posterior_variance)
-    weight = function("posterior_weight", posterior_weight)
-    square = function("mean_square", mean_square)
-    nats = function("price", price)
-    for n in (5, 1):
-        s, sigma = (
-            draws.uniform(n, low=0.4, high=2.5),
-            draws.uniform(n, low=0.3, high=0.9),
-        )
-        t, u = s.double(), sigma.double()
-        rows = [torch.ones(n).double(), t, t, t**2 + u**2]
-        joint = torch.stack(rows, 1).view(n, 2, 2)
-        precision = joint.inverse()
-        v = 1 / precision[:, 0, 0]
-        equal(
-            "blank 1, the variance of the posterior",
-            variance(s, sigma),
-            v,
-            {
-                "the prior is missing: precisions of prior and observation "
-                "add up": u**2 / t**2,
-                "this is the variance of the noise alone": u**2,
-                "s is missing: the observation says s times the factor": (
-                    u**2 / (1 + u**2)
-                ),
-                "this is the share that is known; the posterior variance is "
-                "what is left": 1 - v,
-                "this is the standard deviation": v.sqrt(),
-                "add variances, not standard deviations": u / (t + u),
-                "this is the precision": 1 / v,
-            },
-        )
-        right = -precision[:, 0, 1] / precision[:, 0, 0]
-        equal(
-            "blank 2, the weight of the observation",
-            weight(s, sigma),
-            right,
-            {
-                "this undoes the scale and forgets the prior": 1 / t,
-                "divide by the precision of the posterior too": t / u**2,
-                "one factor of s is too many: this is the share of variance": (
-                    1 - v
-                ),
-                "one factor of s is missing": v / u**2,
-                "this is the variance of the posterior": v,
-            },
-        )
-        correlation = joint[:, 0, 1] / joint[:, 1, 1].sqrt()
-        equal(
-            "blank 3, the mean square of mu",
-            square(s, sigma),
-            correlation.square(),
-            {
-                "this is the variance of the posterior; together they are "
-                "the variance of the prior, 1": v,
-                "mu is not the factor itself: it varies less": torch.ones(n),
-                "square the weight, times the variance s^2 + sigma^2 of the "
-                "observation": right**2,
-                "the observation varies with the noise too: its variance is "
-                "s^2 + sigma^2": right**2 * t**2,
-            },
-        )
-        information = (joint[:, 1, 1] / torch.linalg.det(joint)).log() / 2
-        ratio = t**2 / u**2
-        equal(
-            "blank 4, the price of the factor",
-            nats(s, sigma),
-            information,
-            {
-                "the factor one half is missing": 2 * information,
-                "the sign: a KL is never negative": -information,
-                "these are bits: use the natural logarithm": information
-                / math.log(2),
-                "the 1 in the logarithm is missing": ratio.log() / 2,
-                "s is missing: this is the price for s = 1": (
-                    1 + 1 / u**2
-                ).log()
-                / 2,
-                "variances belong into the ratio, not standard deviations": (
-                    1 + t / u
-                ).log()
-                / 2,
-                "the ratio is upside down": (1 + 1 / ratio).log() / 2,
-                "take the mean of mu squared, not of 0, into the KL": (
-                    v - 1 - v.log()
-                )
-                / 2,
-            },
-        )
-
-
-def _loud(draws: Draws, kind: type, *sizes: object, **options: object) -> VAE:
-    """A model whose codes say something, each dimension another amount."""
-    model = draws.model(kind, *sizes, **options)
-    with torch.no_grad():
-        for name, weights in model.encoder.named_parameters():
-            if name.endswith("weight"):
-                weights *= 2
-    return model
-
-
-@check()
-def factors_in_use(
-    draws: Draws, predicted_dimensions: Student, dimensions_in_use: Student
+    predicted_scores: Student,
+    within_label: Student,
+    explained: Student,
 ) -> str:
-    """A prediction, and the number of dimensions above a price.
+    """A prediction, and what explains how much within a label.
 
-    Counted at several thresholds and held against torch.distributions; any
+    The means by label come from scatter_reduce, R^2 from scikit-learn; any
     prediction counts.
     """
-    guess = function("predicted_dimensions", predicted_dimensions)()
-    count = function("dimensions_in_use", dimensions_in_use)
-    require(guess is not None, "no prediction yet: write down a number")
-    guess = whole("the predicted number of dimensions", guess)
+    guess = function("predicted_scores", predicted_scores)()
+    take = function("within_label", within_label)
+    share = function("explained", explained)
+    require(guess is not None, "no prediction yet: write down two numbers")
     require(
-        0 <= guess <= 6,
-        f"the predicted number of dimensions: found {guess}, expected 0 to 6, "
-        "as the code has six",
+        getattr(guess, "shape", None) == (2,)
+        or (isinstance(guess, list | tuple) and len(guess) == 2),
+        "predicted_scores: return two numbers, before and after",
     )
-    sizes = {"likelihood": "gaussian", "sigma": 0.3, "shape": (5,)}
-    for told in (0, 2):
-        x = 1 + 2 * draws.normal(30, 5)
-        y = draws.normal(30, told) if told else None
-        kind, options = (
-            (CVAE, {"conditions": (1,) * told})
-            if told
-            else (
-                VAE,
-                {},
-            )
-        )
-        model = _loud(draws, kind, 4, (8,), **options, **sizes)
-        with torch.no_grad():
-            mu, logvar = (p.double() for p in model.encode(x, y))
-        q = Normal(mu, (logvar / 2).exp())
-        each = kl_divergence(q, Normal(torch.zeros_like(mu), 1.0))
-        kl = each.mean(0)
-        other = {
-            "take the mean over the rows, not the largest": each.amax(0),
-            "divide by the number of rows: a mean is wanted, not a sum": (
-                each.sum(0)
-            ),
-            "a dimension that never moves may still cost: take the mean KL, "
-            "not the variance of mu": mu.var(0),
-            "take the KL of each row first, then the mean": _kl(
-                mu.mean(0), logvar.mean(0)
-            ),
-            "the factor one half is missing in the KL": 2 * kl,
-            "compare each dimension by itself, not their sum": (
-                kl.sum().expand(4)
-            ),
-        }
-        # below and above each price, and amid what mistakes would give
-        steps = torch.cat([0.9 * kl, 1.1 * kl]).tolist()
-        if not told:
-            steps += [0.99 * float(v.median()) for v in other.values()]
-        steps.sort()
-        found = [
-            whole("the number of dimensions", count(model, x, y, one))
-            for one in steps
-        ]
-        right = _counts(kl, steps)
-        cause = [
-            text for text, v in other.items() if _counts(v, steps) == found
-        ]
-        if found == [4 - n for n in right]:
-            cause = ["count the dimensions above the threshold, not below"]
-        if len(set(found)) == 1 and not cause:
-            cause = ["does it use the model and the threshold?"]
-        require(
-            found == right,
-            f"the number of dimensions at rising thresholds: found "
-            f"{found}, expected {right}"
-            + (f". Likely: {cause[0]}" if cause else ""),
-        )
-    return (
-        f"you predicted {guess}. The prices of the four factors are 1.25, "
-        "0.66, 0.18 and 0.05 nats, so three cost more than a tenth of a nat"
+    before, after = (
+        number("a predicted share", one, -1, 1, "No R^2 is above 1")
+        for one in guess
     )
+    for n, n_held in ((40, 12), (25, 1)):
+        kinds = torch.tensor([0, 2, 5])
+        labels = kinds[torch.arange(n) % 3]
+        held_labels = kinds[draws.whole(0, 3, n_held)]
+        spread = 5 * draws.normal(10)
+        learned = spread[labels] + draws.normal(n) + 3
+        held = spread[held_labels] + draws.normal(n_held) + 3
 
+        def means(v: Tensor, y: Tensor, how: str = "mean") -> Tensor:
+            zero = torch.zeros(10)
+            return zero.scatter_reduce(0, y, v, how, include_self=False)
 
-def _kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
-
-
-def _counts(kl: Tensor, steps: list[float]) -> list[int]:
-    return [int((kl > one).sum()) for one in steps]
-
-
-REQUESTS = {
-    "A": (7, 1.0, NAN),
-    "B": (8, NAN, 0.5),
-    "C": (NAN, -1.0, 1.0),
-    "D": (6, 1.0, NAN),
-}
-
-
-def _support() -> dict[str, int]:
-    """Training digits that meet each request."""
-    digits = builtin()
-    ink = digits.images / 255
-    rows = torch.stack(
-        [
-            digits.labels.double(),
-            slant(ink) / 10,
-            25 * ink.double().mean((1, 2)) - 4,
-        ],
-        1,
-    ).numpy()
-    found = {}
-    for name, wish in REQUESTS.items():
-        near = np.isclose(rows, wish, rtol=0, atol=[1e-6, 0.5, 0.5])
-        found[name] = int((near | np.isnan(wish)).all(1).sum())
-    return found
-
-
-@check()
-def requests_met(
-    draws: Draws, meets: Student, hardly_in_the_data: Student
-) -> str:
-    """Which rows meet a request, and which request has few examples.
-
-    Held against NumPy's isclose, one row at a time; the examples are counted
-    among the built-in digits.
-    """
-    judge = function("meets", meets)
-    few = function("hardly_in_the_data", hardly_in_the_data)
-    for n, width, open_to in (
-        (120, 3, ()),
-        (120, 3, (1,)),
-        (40, 2, (0,)),
-        (60, 3, (0, 2)),
-        (30, 1, ()),
-        (1, 3, (0,)),
-        (9, 3, (0, 1, 2)),
-    ):
-        wish = draws.uniform(width, low=1, high=2)
-        wish[0] = draws.whole(1, 4)
-        within = torch.tensor([0.0, 0.5, 0.7])[:width]
-        rows = wish + draws.uniform(n, width, low=-1.2, high=1.2)
-        rows[:, 0] = draws.whole(1, 4, n)
-        rows[::2, 0] = wish[0]
-        rows[::5, 1:] = wish[1:]
-        for column in open_to:
-            wish[column] = NAN
-            rows[::3, column] = 0.0
-        off = rows - wish
-        near = off.abs() <= within
-        free = wish.isnan()
-        right = [
-            all(
-                math.isnan(w) or bool(np.isclose(v, w, rtol=0, atol=d + 1e-7))
-                for v, w, d in zip(row, wish.tolist(), within.tolist())
-            )
-            for row in rows.tolist()
-        ]
-        zero = (rows - wish.nan_to_num(0.0)).abs() <= within
+        mean = means(learned, labels)[held_labels]
         mistakes = {
-            "a withheld condition asks for nothing: any value meets it. A "
-            "comparison with NaN is always False": near.all(1),
-            "NaN is not 0: a withheld condition asks for nothing": zero.all(1),
-            "each condition must be met, not any": (near | free).any(1),
-            "each condition that is given must be met, not any": (
-                near & ~free
-            ).any(1),
-            "a difference may be negative: take its size": (
-                (off <= within) | free
-            ).all(1),
-            "a difference equal to the tolerance is allowed: a class has the "
-            "tolerance 0": ((off.abs() < within) | free).all(1),
-            "the tolerance is not used": ((off == 0) | free).all(1),
-            "one answer for each row is wanted, not their share": torch.tensor(
-                right
-            )
-            .double()
-            .mean(),
-            "one answer for each row is wanted, not for each entry": (
-                near | free
+            "the means are those of the held digits. A probe may not look at "
+            "them: take the means of the digits learned from": held
+            - means(held, held_labels)[held_labels],
+            "the mean of all digits is taken away, not that of the label": (
+                held - learned.mean()
             ),
-            "all rows are met, whatever the request": torch.ones(n),
+            "this is the mean of the label; what remains without it is "
+            "wanted": mean,
+            "the sign: take the mean from the value": mean - held,
+            "nothing is taken away": held,
+            "the sum of the label is taken away, not the mean": held
+            - means(learned, labels, "sum")[held_labels],
         }
+        found = take(held, held_labels, learned, labels)
+        equal("what is left of the slant", found, held - mean, mistakes)
+    for n in (200, 7):
+        values, noise = 4 * draws.normal(n) + 9, draws.normal(n)
+        guesses = 0.5 * values + 2 * noise + 3
+        right = _r2(values, guesses)
+        off = (values - guesses).square().double()
+        both = torch.stack([values, guesses]).double()
+        total = (values - values.mean()).square().double()
+        mistakes = {
+            "this is the squared correlation, which does not mind a wrong "
+            "scale or offset": both.corrcoef()[0, 1].square(),
+            "this is the correlation": both.corrcoef()[0, 1],
+            "the total is the squared distance from the mean of the values, "
+            "not from 0": 1 - off.sum() / values.double().square().sum(),
+            "this is the share that is not explained": off.sum() / total.sum(),
+            "this is the variance of the guesses over that of the values": (
+                guesses.var() / values.var()
+            ),
+            "this is the mean squared error": off.mean(),
+            "an R^2 may be negative": 0.0,
+        }
+        if right > 0:
+            mistakes.popitem()
         equal(
-            "the rows that meet the request",
-            judge(rows, wish, within),
-            torch.tensor(right, dtype=torch.float64),
+            "the share explained",
+            share(values, guesses),
+            right,
             mistakes,
+            _slack(right),
         )
-    counts = _support()
-    rare = min(counts, key=counts.get)
-    choice(
-        "the request that hardly occurs in the data",
-        few(),
-        rare,
-        {
-            name: f"{n} training digits meet it. Count those that meet all "
-            "conditions of a request together"
-            for name, n in counts.items()
-            if name != rare
-        },
+    worse = -2 * values
+    equal(
+        "the share explained by bad guesses",
+        share(values, worse),
+        _r2(values, worse),
+        {"an R^2 may be negative: do not cut it off at 0": 0.0},
     )
-    return f"right: {counts[rare]} of 1,438 training digits meet {rare}"
+    return (
+        f"you predicted {before:.2f} before and {after:.2f} after. Before, "
+        "the digit alone explains 36 of 36 + 64, a share of 0.36; after, a "
+        "code that tells only the digit explains nothing, 0"
+    )
 
 
-@check()
-def false_condition(
-    draws: Draws, bound_told: Student, still_a_bound: Student
+@check(seconds=60)  # a library may have to load
+def label_leakage(
+    draws: Draws, label_information: Student, tells_more: Student
 ) -> None:
-    """The ELBO with one condition for the encoder, another for the decoder.
+    """Nats about the label, from the probabilities of a probe.
 
-    Held against the distributions of torch, with the same noise.
+    Held against the entropy of torch.distributions less the cross-entropy
+    of torch; the comparison of the two models is that of chapter 10.
     """
-    bound = function("bound_told", bound_told)
-    still = function("still_a_bound", still_a_bound)
-    for n, n_latent, several in ((6, 3, False), (5, 2, True), (1, 1, False)):
-        options = {"conditions": (4, 1)} if several else {"n_classes": 4}
-        shape = (1, 2, 4)
-        model = _loud(draws, CVAE, n_latent, (9,), shape=shape, **options)
-        x = draws.whole(0, 2, n, 8).float()
-        noise = 2 * draws.normal(n, n_latent)
-        true = draws.whole(0, 4, n)
-        false = (true + 1 + draws.whole(0, 3, n)) % 4
-        if several:
-            rest = draws.normal(n, 1)
-            true, false = (
-                torch.cat([y[:, None].float(), rest], 1) for y in (true, false)
-            )
-            true[0, 1] = NAN
-
-        def parts(
-            to_encoder: Tensor,
-            to_decoder: Tensor,
-            wide: float = 1.0,
-            model: VAE = model,
-            x: Tensor = x,
-            noise: Tensor = noise,
-        ) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                mu, logvar = model.encode(x, to_encoder)
-                z = mu + wide * (logvar / 2).exp() * noise
-                logits = model.decode(z, to_decoder).flatten(1)
-            pixels = Independent(Bernoulli(logits=logits), 1)
-            standard = Normal(torch.zeros_like(mu), 1.0)
-            q = Normal(mu, (logvar / 2).exp())
-            return pixels.log_prob(x), kl_divergence(q, standard).sum(1)
-
-        log_p, kl = parts(false, true)
-        central, _ = parts(false, true, 0.0)
-        seen, cost = parts(true, true)
-        both, price = parts(false, false)
-        swapped, other = parts(true, false)
-        mistakes = {
-            "the encoder is told the decoder's condition: its own argument "
-            "is not used": seen - cost,
-            "the decoder is told the encoder's condition: its own argument "
-            "is not used": both - price,
-            "the two conditions have changed places": swapped - other,
-            "the KL is missing": log_p,
-            "the KL is subtracted, not added": log_p + kl,
-            "the sign: a bound on log p(x|y), not a loss": kl - log_p,
-            "the noise is not used: decode mu + sigma noise": central - kl,
-            "average over the batch later: one value for each digit": (
-                (log_p - kl).mean()
-            ),
-            "the KL is that of the other condition": log_p - cost,
-            "mean over the pixels: sum them": log_p / 8 - kl,
-        }
-        found = bound(model, x, false, true, noise)
-        equal("the bound", found, log_p - kl, mistakes)
+    nats = function("label_information", label_information)
+    more = function("tells_more", tells_more)
+    for n, kinds in ((200, 10), (31, 3), (8, 2)):
+        labels = draws.whole(0, kinds, n)
+        if n == 31:
+            labels = (labels * draws.whole(0, 2, n)).clamp_max(1)
+        odds = draws.normal(n, kinds)
+        odds[torch.arange(n), labels] += 3
+        probabilities = odds.softmax(1)
+        own = probabilities[torch.arange(n), labels].double()
+        counts = torch.bincount(labels, minlength=kinds).double()
+        entropy = torch.distributions.Categorical(counts).entropy()
+        cross = torch.nn.functional.cross_entropy(odds.double(), labels)
+        right = entropy - cross
+        hits = (probabilities.argmax(1) == labels).double().mean()
+        _compare_nats(
+            nats(probabilities, labels), right, own, entropy, kinds, hits
+        )
+    flat = torch.full((60, 5), 0.2)
+    labels = (torch.arange(60) % 5).clamp_min(2)
+    counts = torch.bincount(labels, minlength=5).double()
+    entropy = float(torch.distributions.Categorical(counts).entropy())
+    equal(
+        "the nats read by a probe that is worse than the frequencies",
+        nats(flat, labels),
+        entropy - math.log(5),
+        {"it may be negative: do not cut it off at 0": 0.0},
+    )
     choice(
-        "is it still a bound on log p(x|y)",
-        still(),
-        "yes",
+        "which code tells more of the digit",
+        more(),
+        "decoder only",
         {
-            "no": "Which q(z) may stand in the ELBO? Does the proof of "
-            "chapter 4 ask how q was found?"
+            "both networks": "An encoder that is told the label can leave it "
+            "out. Compare the two results of label_information",
+            "equal": "Compare the two results of label_information: one "
+            "is larger",
         },
     )
 
 
-@check()
-def two_rings(
-    draws: Draws, as_condition: Student, dimensions_left: Student
+def _compare_nats(
+    found: object,
+    right: Tensor,
+    own: Tensor,
+    entropy: Tensor,
+    kinds: int,
+    hits: Tensor,
 ) -> None:
-    """An angle as two numbers, and the dimensions read from the figure.
+    cross = -own.log().mean()
+    mistakes = {
+        "the entropy of the labels is missing": -cross,
+        "this is the cross-entropy; how far below the entropy is it?": cross,
+        "the sign: the entropy less the cross-entropy": -right,
+        "these are bits: use the natural logarithm": right / math.log(2),
+        "the labels are not equally frequent: take the entropy of their "
+        "frequencies, not ln C": math.log(kinds) - cross,
+        "take the logarithm of each probability first, then the mean": entropy
+        + own.mean().log(),
+        "sum over the digits only where you take a mean": entropy
+        + own.log().sum(),
+        "this uses which digits are read, not their probabilities": entropy
+        * hits,
+        "this is the share of digits that are read": hits,
+        "this is the entropy of the labels alone": entropy,
+    }
+    slack = _slack(float(right))
+    equal("the nats about the label", found, right, mistakes, slack)
 
-    Held against torch.polar; the counts are those of four factors of the
-    rings, measured in several runs.
+
+# each is one picture; its lines stand below each other
+SHAPES = (
+    "....... ..###.. .#...#. .#...#. ..###.. .......",  # a ring
+    "....... ..###.. .#...#. .#...#. ..#.#.. .......",  # open below
+    "..###.. .#...#. .#####. .#...#. ..###.. .......",  # two holes
+    "..##### ..#...# ..#...# ..##### ....... .......",  # at the edge
+    "####### ####### ####### ....... ....... .......",  # no hole
+    "....... ....... ....... ....... ....... .......",  # blank
+    "#.....# .#...#. ..###.. ....... ....... .......",  # cuts the paper
+    "...#... ..#.#.. .#...#. ..#.#.. ...#... .......",  # by its corners
+    "###.### #.#.#.# ###.### ....... ....... .......",  # two rings
+)
+
+
+def _drawn(text: str, height: int, width: int) -> Tensor:
+    ink = torch.zeros(height, width)
+    for r, line in enumerate(text.split()):
+        for c, mark in enumerate(line):
+            ink[r, c] = mark == "#"
+    return ink
+
+
+def _regions(ink: np.ndarray, corners: bool) -> int:
+    from scipy import ndimage
+
+    return ndimage.label(ink, np.ones((3, 3)) if corners else None)[1]
+
+
+def _holes(
+    images: Tensor,
+    edge: int = 1,
+    corners: bool = False,
+    least: float = 0.5,
+    outside: int = 1,
+) -> Tensor:
+    """Regions of paper without the one outside, by scipy."""
+    found = []
+    for image in images.numpy():
+        paper = np.pad(image <= least, edge, constant_values=True)
+        found.append(_regions(paper, corners) - outside)
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@check(seconds=60)  # a library may have to load
+def count_holes(draws: Draws, count_holes: Student) -> None:
+    """The holes in the ink of each image.
+
+    Held against the connected regions that scipy finds, on shapes with
+    known holes and on blots.
     """
-    tell = function("as_condition", as_condition)
-    left = function("dimensions_left", dimensions_left)()
-    for n in (5, 1):
-        angle = draws.uniform(n, low=-180, high=180)
-        point = torch.polar(torch.ones(n), torch.deg2rad(angle))
-        right = torch.view_as_real(point)
+    count = function("count_holes", count_holes)
+    shapes = torch.stack([_drawn(one, 8, 7) for one in SHAPES])
+    shades = draws.uniform(*shapes.shape, low=0.02, high=0.3)
+    shapes = torch.where(shapes > 0, 1 - shades, shades)
+    noise = draws.normal(6, 1, 34, 34)
+    blots = torch.nn.functional.avg_pool2d(noise, 5, 1)[:, 0]
+    blots = (0.5 + 2 * blots).clamp(0, 1)
+    for images in (shapes, blots, blots[:1, 3:15, 5:28]):
+        ink = images.numpy() > 0.5
+        blobs = torch.tensor([_regions(one, True) for one in ink])
         mistakes = {
-            "the angle is in degrees: use torch.deg2rad": torch.stack(
-                [angle.cos(), angle.sin()], 1
+            "the paper outside is no hole": _holes(images, outside=0),
+            "ink that reaches the edge cuts the paper outside into pieces, "
+            "and they are no holes: put paper around the picture first": (
+                _holes(images, edge=0)
             ),
-            "the cosine comes first": right.flip(1),
-            "one number is not enough: -179 and 179 degrees are neighbours, "
-            "and as numbers they are far apart": angle,
-            "one number is not enough: -179 and 179 degrees are neighbours. "
-            "Use cosine and sine": angle[:, None],
-            "the angle in radians jumps at 180 degrees": torch.deg2rad(angle),
-            "the angle in radians jumps at 180 degrees. Use cosine and sine": (
-                torch.deg2rad(angle)[:, None]
+            "the paper outside is no hole, even where ink at the edge cuts "
+            "it into pieces": _holes(images, edge=0, outside=0),
+            "paper may not slip through between two inked pixels that touch "
+            "at a corner": _holes(images, corners=True),
+            "count a pixel as ink only where it is above 0.5": _holes(
+                images, least=0.0
             ),
-            "a cosine alone does not tell up from down: add the sine": (
-                right[:, :1]
+            "these are the connected pieces of ink": blobs,
+            "this is the number of pieces of ink less the number of holes": (
+                blobs - _holes(images)
             ),
-            "a cosine alone does not tell up from down. Add the sine": (
-                right[:, 0]
-            ),
+            "this counts all images together": _holes(images).sum(),
+            "this tells whether there is a hole, not how many": _holes(
+                images
+            ).clamp_max(1),
         }
-        equal("the condition", tell(angle), right, mistakes)
-    require(left is not None, "dimensions_left: not answered yet")
-    require(
-        getattr(left, "shape", None) == (4,)
-        or (isinstance(left, list | tuple) and len(left) == 4),
-        "dimensions_left: return four numbers, one for each panel",
-    )
-    for told, found, right, why in (
-        ("nothing", left[0], 2, "The points lie in a plane"),
-        (
-            "the ring",
-            left[1],
-            2,
-            "One number is left, but it runs in a circle, and codes lie on a "
-            "line: count the bars above the threshold",
-        ),
-        (
-            "the place",
-            left[2],
-            1,
-            "Which of two rings is still to be said, at about ln 2 nats",
-        ),
-        ("both", left[3], 0, "What is told need not be said"),
-    ):
-        found = whole(f"dimensions with {told} told", found)
-        require(
-            found == right,
-            f"dimensions in use with {told} told: found {found}, expected "
-            f"{right}. {why}",
-        )
+        equal("the holes", count(images), _holes(images), mistakes, 1e-6)

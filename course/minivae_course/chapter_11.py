@@ -1,16 +1,18 @@
-"""Checks for chapter 11: training fast."""
+"""Checks for chapter 11: a combination of conditions."""
 
 import math
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from minivae import timing
-from minivae.models import CVAE
+from minivae.models import CVAE, VAE
+from minivae.probes import slant
 from minivae_course.check import (
     Draws,
     Student,
+    builtin,
     check,
     choice,
     equal,
@@ -20,516 +22,551 @@ from minivae_course.check import (
     whole,
 )
 
-# --- a lying clock
+NAN = math.nan
+
+
+def _with_nan(what: str, value: object, shape: tuple[int, ...]) -> Tensor:
+    """A result as float64, if it has this shape; NaN may be in it."""
+    if isinstance(value, Tensor | np.ndarray):
+        value = torch.as_tensor(value)
+        tensor(what, value.nan_to_num(0.0), shape)
+        return value.double()
+    return tensor(what, value, shape)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.stack([a.double(), b.double()]).corrcoef()[0, 1])
 
 
 @check()
-def ratio_within_rounds(
-    draws: Draws, ratio_of_rounds: Student, what_is_shown: Student
-) -> None:
-    """Median and quartiles of ratios, and what they show.
+def withhold_conditions(draws: Draws, withhold: Student) -> None:
+    """Each condition is NaN with the probability, the others are kept.
 
-    Held against `numpy.quantile` on rounds in which both programs are
-    slowed down by the same factor, with a first round that loads.
+    The shares of NaN and their correlations must be those of independent
+    draws.
     """
-    ratio = function("ratio_of_rounds", ratio_of_rounds)
-    for n in (9, 14, 31):
-        a, b = _rounds(draws, n, float(draws.uniform(low=0.4, high=2.5)))
-        each = a[1:] / b[1:]
-        with_first = _quartiles(a / b)
-        equal(
-            "median, lower and upper quartile of a / b",
-            ratio(a, b),
-            _quartiles(each),
-            {
-                "the first round is counted; it loads and allocates": (
-                    with_first
-                ),
-                "this is b / a": _quartiles(1 / each),
-                "the ratio of the medians; take a ratio in each round, and "
-                "then the median": _of_medians(a[1:], b[1:]),
-                "the ratio of the medians, with the first round": _of_medians(
-                    a, b
-                ),
-                "the differences a - b; take a / b": _quartiles(a[1:] - b[1:]),
-                "the order is median, lower, upper": _quartiles(each)[
-                    [1, 0, 2]
-                ],
-                "a mean is moved by one bad round; take the "
-                "median": torch.stack([each.mean(), *_quartiles(each)[1:]]),
-            },
-            tolerance=1e-6,
+    hide = function("withhold", withhold)
+    what = "the conditions"
+    for shape in ((50, 2), (1, 3), (9, 1)):
+        y = draws.normal(*shape)
+        y[:, 0] = draws.whole(0, 10, shape[0]).float()
+        none = _with_nan(what, hide(y, 0.0), shape)
+        require(
+            not bool(none.isnan().any()),
+            "with a probability of 0 nothing is withheld, but found NaN. Is "
+            "it the probability to withhold that you use, not to keep?",
         )
-    shown = function("what_is_shown", what_is_shown)
-    cases = {"a is faster": 0.85, "b is faster": 1.2, "nothing": 1.0}
-    for right, factor in cases.items():
-        a, b = _rounds(draws, 40, factor, spread=0.05)
-        if right == "nothing":
-            # symmetric about one, but never one, and a little to one side
-            each = 1 + 0.1 * torch.linspace(-1, 1.2, 40).double()
-            a = b * each[torch.randperm(40, generator=draws.generator)]
-        found = shown(a, b)
-        _, low, high = _quartiles(a[1:] / b[1:]).tolist()
-        why = (
-            f"The quartiles of a / b are {low:.2f} and {high:.2f}. Below one "
-            "means that a takes less time; on both sides of one nothing is "
-            "shown, whatever the median says"
+        equal("the conditions, with a probability of 0,", none, y)
+        every = _with_nan(what, hide(y, 1.0), shape)
+        require(
+            not bool((every == 0).all()),
+            "a withheld condition is 0. But 0 is a value: an upright digit "
+            "and a digit of unknown slant would look the same. Use NaN",
         )
-        others = {name: why for name in cases if name != right}
-        choice("what_is_shown", found, right, others)
-
-
-def _rounds(
-    draws: Draws, n: int, factor: float, spread: float = 0.4
-) -> tuple[Tensor, Tensor]:
-    """Seconds of a and b; factor times as long, on a restless machine."""
-    machine = (0.8 * draws.normal(n)).exp().double()
-    b = 0.01 * machine * (spread * draws.normal(n).double()).exp()
-    a = 0.01 * factor * machine * (spread * draws.normal(n).double()).exp()
-    a[0], b[0] = 5 * a[0], 90 * b[0]
-    return a, b
-
-
-def _quartiles(values: Tensor) -> Tensor:
-    return torch.from_numpy(np.quantile(values.numpy(), [0.5, 0.25, 0.75]))
-
-
-def _of_medians(a: Tensor, b: Tensor) -> Tensor:
-    return _quartiles(a) / _quartiles(b)
-
-
-# --- count a CVAE
+        require(
+            bool(every.isnan().all()),
+            "with a probability of 1 each condition is withheld, but found "
+            f"{int((~every.isnan()).sum())} that are not NaN",
+        )
+    n, share = 20_000, float(draws.uniform(1, low=0.2, high=0.4))
+    y = draws.normal(n, 3)
+    unknown = torch.arange(n) % 4 == 0
+    y[unknown, 1] = NAN  # not known in the data
+    found = _with_nan(what, hide(y, share), (n, 3))
+    require(
+        bool(found[unknown, 1].isnan().all()),
+        "a condition that was NaN before must stay NaN: it is not known",
+    )
+    hidden = found.isnan()
+    require(
+        bool((hidden | (found == y)).all()),
+        "a condition that is not withheld must keep its value",
+    )
+    hidden = hidden[~unknown]
+    m = len(hidden)
+    slack = 7 * math.sqrt(share * (1 - share) / m)
+    for column in range(3):
+        rate = float(hidden[:, column].double().mean())
+        require(
+            rate not in (0.0, 1.0),
+            f"condition {column} is withheld for {rate:.0%} of the digits. "
+            "Draw a number for each entry, not one for all digits",
+        )
+        require(
+            abs(rate - share) < slack,
+            f"condition {column} is withheld for {rate:.1%} of the digits, "
+            f"expected {share:.1%}",
+        )
+    limit = 7 / math.sqrt(m)
+    require(
+        all(
+            abs(_correlation(hidden[:, i], hidden[:, j])) < limit
+            for i, j in ((0, 1), (0, 2), (1, 2))
+        ),
+        "the conditions of a digit are not withheld independently. Draw a "
+        "number for each entry of y, with the shape of y, so that any "
+        "combination can occur",
+    )
+    require(
+        abs(_correlation(hidden[1:, 0], hidden[:-1, 0])) < limit,
+        "neighbouring digits are not withheld independently",
+    )
 
 
 @check()
-def count_multiply_adds(
-    draws: Draws, multiply_adds: Student, label_cost: Student
+def price_of_a_factor(
+    draws: Draws,
+    posterior_variance: Student,
+    posterior_weight: Student,
+    mean_square: Student,
+    price: Student,
 ) -> None:
-    """Multiply-adds of a CVAE, held against a pass through the layers."""
-    count = function("multiply_adds", multiply_adds)
-    cost = function("label_cost", label_cost)
-    shapes = [(20, (256, 128), 784, 10), (1, (5,), 4, 3)]
-    shapes += [(draws.whole(2, 9), (7, 4, 6), 11, draws.whole(2, 9))]
-    for latent, hidden, pixels, classes in shapes:
-        sizes = (latent, hidden, pixels, classes)
-        right = _operations(*sizes)
-        first = (pixels + classes) * hidden[0]
-        half = torch.tensor([1.0, 2.0]) * latent * hidden[-1]
-        biases = 2 * sum(hidden) + 2 * latent + pixels
-        enter = classes * hidden[0]
-        leave = classes * hidden[-1]
-        what = f"multiply_adds{sizes}"
+    """The blanks of the proof, as functions of the two scales.
+
+    Held against the inverse covariance of factor and observation, and the
+    information between them from its determinant.
+    """
+    variance = function("posterior_variance", posterior_variance)
+    weight = function("posterior_weight", posterior_weight)
+    square = function("mean_square", mean_square)
+    nats = function("price", price)
+    for n in (5, 1):
+        s, sigma = (
+            draws.uniform(n, low=0.4, high=2.5),
+            draws.uniform(n, low=0.3, high=0.9),
+        )
+        t, u = s.double(), sigma.double()
+        rows = [torch.ones(n).double(), t, t, t**2 + u**2]
+        joint = torch.stack(rows, 1).view(n, 2, 2)
+        precision = joint.inverse()
+        v = 1 / precision[:, 0, 0]
         equal(
-            what,
-            count(*sizes),
+            "blank 1, the variance of the posterior",
+            variance(s, sigma),
+            v,
+            {
+                "the prior is missing: precisions of prior and observation "
+                "add up": u**2 / t**2,
+                "this is the variance of the noise alone": u**2,
+                "s is missing: the observation says s times the factor": (
+                    u**2 / (1 + u**2)
+                ),
+                "this is the share that is known; the posterior variance is "
+                "what is left": 1 - v,
+                "this is the standard deviation": v.sqrt(),
+                "add variances, not standard deviations": u / (t + u),
+                "this is the precision": 1 / v,
+            },
+        )
+        right = -precision[:, 0, 1] / precision[:, 0, 0]
+        equal(
+            "blank 2, the weight of the observation",
+            weight(s, sigma),
             right,
             {
-                "the encoder emits mu and logvar, 2 L numbers": right - half,
-                "nobody needs the gradient by the pixels: the first layer "
-                "has one product less on the way back": right
-                + torch.tensor([0.0, first]),
-                "this counts a multiply-add as two operations": 2 * right,
-                "without the label: both networks read C numbers more": right
-                - torch.tensor([enter + leave, enter + 2.0 * leave]),
-                "the decoder reads the label too": right
-                - torch.tensor([leave, 2.0 * leave]),
-                "biases are left out": right
-                + torch.tensor([1.0, 2.0]) * biases,
-                "the way back only has the gradients by the weights; each "
-                "layer also passes one on to its input": torch.stack(
-                    [right[0], right[0]]
+                "this undoes the scale and forgets the prior": 1 / t,
+                "divide by the precision of the posterior too": t / u**2,
+                "one factor of s is too many: this is the share of variance": (
+                    1 - v
                 ),
-            },
-            tolerance=1e-7,
-        )
-        plain = torch.tensor([enter + leave, enter + 2 * leave]).double()
-        equal(
-            f"label_cost{sizes}",
-            cost(*sizes),
-            plain,
-            {
-                "the way back costs the decoder's label columns twice, for "
-                "the weights and for the input": torch.stack(
-                    [plain[0], plain[0]]
-                ),
-                "the encoder's label columns need no gradient by their "
-                "input": 2 * plain[0] * torch.tensor([0.5, 1]),
-                "the decoder reads the label too": torch.tensor(
-                    [enter, enter]
-                ),
-                "the encoder reads the label too": torch.tensor(
-                    [leave, 2 * leave]
-                ),
-            },
-            tolerance=1e-7,
-        )
-
-
-def _operations(
-    latent: int, hidden: tuple[int, ...], pixels: int, classes: int
-) -> Tensor:
-    """Forward and backward multiply-adds for each digit, as they run."""
-    model = CVAE(latent, hidden, classes, shape=(pixels,))
-    found = torch.zeros(2, dtype=torch.float64)
-
-    def count(layer, given, out) -> None:
-        one = given[0].shape[-1] * out.shape[-1]
-        # on the way back one product for the weights, and one for the
-        # input where that has a gradient to pass on
-        found[0] += one
-        found[1] += 2 * one if given[0].requires_grad else one
-
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_hook(count)
-    x, y = torch.zeros(2, pixels), torch.zeros(2, dtype=torch.int64)
-    model(x, y)
-    return found
-
-
-# --- equal time
-
-
-@check()
-def equal_time(draws: Draws, score: Student, decide: Student) -> None:
-    """Which batch is best after the same seconds, if any.
-
-    Held against a loop over runs whose curves cross.
-    """
-    each = function("score", score)
-    for _ in range(3):
-        most = draws.whole(3, 24)
-        for _ in range(200):
-            run = _run(draws, 3, 4, 25)
-            # the seeds do not agree on a step size, and the end has
-            # another, neither the best now nor the worst
-            at, last = run["elbo"][:, :, most - 1], run["elbo"][:, :, -1]
-            order = at.mean(1).argsort().tolist()
-            if (
-                len(at.argmax(0).unique()) > 1
-                and int(last.mean(1).argmax()) == order[1]
-            ):
-                break
-        for passes in (most, 1):
-            seconds = (passes + 0.5) * run["seconds"]
-            elbo = run["elbo"].double()
-            at = elbo[:, :, passes - 1]
-            late = elbo[:, :, -1]
-            equal(
-                "score",
-                each(run, seconds),
-                at[at.mean(1).argmax()],
-                {
-                    "this is one pass too many: only complete passes count, "
-                    "and after n of them the ELBO stands at index "
-                    "n - 1": elbo[:, :, passes][
-                        elbo[:, :, passes].mean(1).argmax()
-                    ],
-                    "this is the end of the run, whatever the time": late[
-                        late.mean(1).argmax()
-                    ],
-                    "this is the worst step size; a higher ELBO is better": at[
-                        at.mean(1).argmin()
-                    ],
-                    "choose the step size by what counts, the ELBO at that "
-                    "time and not at the end": at[late.mean(1).argmax()],
-                    "each seed got a step size of its own; take the one with "
-                    "the best mean for all seeds": at.max(0).values,
-                    "this is the mean over the step sizes": at.mean(0),
-                    "this is the mean over the seeds; return each "
-                    "seed": at.mean(1).max(),
-                },
-                tolerance=1e-6,
-            )
-    choose = function("decide", decide)
-    sizes = [128, 512, 1024]
-    for lead, spread in ((3.0, 1.0), (1.0, 3.0), (2.0, 0.3), (0.4, 2.0)):
-        order = torch.randperm(3, generator=draws.generator).tolist()
-        runs = {
-            sizes[i]: _plain(draws, -100.0 - (lead * place), spread)
-            for place, i in enumerate(order)
-        }
-        winner = sizes[order[0]] if lead > spread else 0
-        passes = draws.whole(4, 15)
-        seconds = passes + 0.5
-        # the last one is the best in the end, and slow
-        slow = sizes[order[2]]
-        runs[slow]["elbo"][:, :, passes // 4 + 1 :] += 50
-        runs[slow]["seconds"] = 4.0
-        found = whole("decide", choose(runs, seconds))
-        least = sizes[order[0]]
-        hint = "look at the lead in the mean and at the range of the seeds"
-        if winner == 0 and found == least:
-            hint = (
-                f"the lead of {lead:g} nats is smaller than the range of "
-                f"{spread:g} nats between seeds, so answer 0"
-            )
-        elif winner and found == 0:
-            hint = (
-                f"the lead of {lead:g} nats is larger than the range of "
-                f"{spread:g} nats between seeds, so it decides"
-            )
-        elif found == slow:
-            hint = (
-                "this one is best after all its passes, not after the "
-                "same seconds"
-            )
-        require(
-            found == winner,
-            f"decide: found {found}, expected {winner}; {hint}",
-        )
-
-
-def _run(draws: Draws, rates: int, seeds: int, passes: int) -> dict:
-    """ELBO (step sizes, seeds, passes); the curves of step sizes cross."""
-    time = torch.arange(1, passes + 1)
-    gap = draws.uniform(rates, 1, 1, low=20, high=80)
-    speed = draws.uniform(rates, 1, 1, low=0.05, high=0.5)
-    end = draws.uniform(rates, 1, 1, low=-110, high=-95)
-    noise = 3 * draws.normal(rates, seeds, passes)
-    elbo = end - gap * (-speed * time).exp() + noise
-    return {"seconds": float(draws.uniform(low=0.5, high=2)), "elbo": elbo}
-
-
-def _plain(draws: Draws, level: float, spread: float) -> dict:
-    """A run of three seeds with exactly this mean and range."""
-    seeds = spread * torch.tensor([-0.5, 0.0, 0.5])
-    seeds = seeds[torch.randperm(3, generator=draws.generator)]
-    elbo = level + torch.stack([seeds, seeds - 9])[:, :, None]
-    return {"seconds": 1.0, "elbo": elbo.repeat(1, 1, 20)}
-
-
-# --- the same bits
-
-
-@check()
-def same_bits(draws: Draws, go_on: Student) -> None:
-    """Steps of Adam that can be stopped anywhere.
-
-    One run is held against Adam of PyTorch; two parts against one, bit for
-    bit. Between the parts the state travels to another process and back.
-    """
-    steps = function("go_on", go_on)
-    for size, n, more in ((3, 4, 5), (1, 1, 1), (5, 7, 2)):
-        x, seed = draws.normal(20, size), draws.whole(0, 10_000)
-        start = {
-            "weights": draws.normal(size),
-            "mean": torch.zeros(size),
-            "square": torch.zeros(size),
-            "step": 0,
-        }
-        one = _state(steps(start, x, seed, n + more))
-        equal(
-            "the weights of a run in one go",
-            one["weights"],
-            _by_adam(start, x, seed, n + more),
-            {
-                f"in one go, {text}": _forgetful(
-                    start, x, seed, n + more, slip
-                )["weights"]
-                for text, slip in {
-                    "the batch of a step must come from seed + step": "batch",
-                    "divide the means by 1 - beta^step": "correct",
-                    "the steps count from 1": "from 0",
-                }.items()
+                "one factor of s is missing": v / u**2,
+                "this is the variance of the posterior": v,
             },
         )
-        half = _state(steps(start, x, seed, n))
-        require(
-            whole('"step"', half["step"]) == n,
-            f'after {n} steps "step" is {half["step"]}; it must count all '
-            "steps of the run",
-        )
-        both = _state(steps(half, x, seed, more))
-        _compare_parts(one, both, half, x, seed, more)
-
-
-def _compare_parts(
-    one: dict, both: dict, half: dict, x: Tensor, seed: int, more: int
-) -> None:
-    slips = {
-        "all but the weights starts again: the means, the batches and the "
-        "count of steps": "all",
-        "the running means start at zero again": "means",
-        "the batches of the first part come again": "batches",
-        "the count of steps starts again, and so do the batches and the "
-        "correction of the means": "step",
-        "the correction of the means starts again": "correction",
-    }
-    same = all(
-        torch.equal(one[k], both[k]) for k in ("weights", "mean", "square")
-    )
-    if same:
-        require(
-            one["step"] == both["step"],
-            '"step" after two parts is not the number of all steps',
-        )
-        return
-    for text, slip in slips.items():
-        other = _forgetful(half, x, seed, more, slip)["weights"]
-        require(
-            not torch.allclose(both["weights"], other, atol=1e-6)
-            or torch.allclose(one["weights"], other, atol=1e-6),
-            f"two parts differ from one run: {text}",
-        )
-    off = max(
-        float((one[k] - both[k]).abs().max())
-        for k in ("weights", "mean", "square")
-    )
-    hint = (
-        "only in the last bits: compute both in the same order and precision"
-        if off < 1e-5
-        else "does anything random, or anything that you keep outside of the "
-        "state, go on as it was?"
-    )
-    require(
-        False,
-        f"two parts differ from one run by up to {off:.2g}; {hint}",
-    )
-
-
-def _state(found: object) -> dict:
-    names = ("weights", "mean", "square", "step")
-    require(
-        isinstance(found, dict) and all(k in found for k in names),
-        'go_on: return a dict with "weights", "mean", "square" and "step"',
-    )
-    for name in names[:3]:
-        tensor(f'"{name}"', found[name])
-        require(isinstance(found[name], Tensor), f'"{name}" must be a tensor')
-    return found
-
-
-def _rows(x: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return x[torch.randint(len(x), (4,), generator=generator)]
-
-
-def _by_adam(start: dict, x: Tensor, seed: int, n: int) -> Tensor:
-    weights = start["weights"].clone().requires_grad_()
-    adam = torch.optim.Adam([weights], 0.1, (0.9, 0.99))
-    for step in range(1, n + 1):
-        weights.grad = weights.detach() - _rows(x, seed + step).mean(0)
-        adam.step()
-    return weights.detach()
-
-
-def _forgetful(
-    state: dict, x: Tensor, seed: int, n: int, slip: str
-) -> dict[str, Tensor]:
-    """The steps with one slip, to recognise it."""
-    weights = state["weights"].double()
-    mean, square = state["mean"].double(), state["square"].double()
-    done = 0 if slip in ("step", "all") else state["step"]
-    if slip in ("means", "all"):
-        mean, square = torch.zeros_like(mean), torch.zeros_like(square)
-    generator = torch.Generator().manual_seed(seed)
-    for i in range(1, n + 1):
-        step = done + i - (slip == "from 0")
-        batch = _rows(x, seed + (i if slip == "batches" else step))
-        if slip == "batch":
-            rows = torch.randint(len(x), (4,), generator=generator)
-            batch = x[rows]
-        gradient = weights - batch.mean(0)
-        mean = 0.9 * mean + 0.1 * gradient
-        square = 0.99 * square + 0.01 * gradient.square()
-        power = i if slip == "correction" else step
-        a, b = 1 - 0.9**power, 1 - 0.99**power
-        if slip == "correct" or power == 0:
-            a = b = 1.0
-        weights = weights - 0.1 * (mean / a) / ((square / b).sqrt() + 1e-8)
-    return {"weights": weights.float(), "mean": mean, "square": square}
-
-
-# --- a ring
-
-
-@check()
-def ring(
-    draws: Draws,
-    per_share: Student,
-    per_process: Student,
-    constant: Student,
-    best_count: Student,
-) -> None:
-    """The three parts of the time in a ring, and the best size of it.
-
-    Held against `timing.expected_rate`, and the best against all sizes.
-    """
-    parts = [
-        function("per_share", per_share),
-        function("per_process", per_process),
-        function("constant", constant),
-    ]
-    best = function("best_count", best_count)
-    for optimum in (1.4491, float(draws.uniform(low=3, high=40)), 0.0):
-        delay = float(10 ** draws.uniform(low=-5, high=-3))
-        w = float(10 ** draws.uniform(low=8, high=10))
-        g = float(round(w * delay * float(draws.uniform(low=2, high=30))))
-        talk = g / w
-        # the sum over n has its minimum there; 0: talking never pays
-        t = 2 * talk + 2 * delay * optimum**2 if optimum else talk
-        a, b, c = t - 2 * talk, 2 * delay, 2 * talk - 2 * delay
-        given = (t, g, w, delay)
-        found = [part(*given) for part in parts]
-        scale = max(abs(a), b, abs(c))
+        correlation = joint[:, 0, 1] / joint[:, 1, 1].sqrt()
         equal(
-            "a, the factor of 1/n",
-            tensor("per_share", found[0]) / scale,
-            a / scale,
+            "blank 3, the mean square of mu",
+            square(s, sigma),
+            correlation.square(),
             {
-                "multiply the bracket out: -2 g / (n w) is a part of it": t
-                / scale,
-                "there are 2 (n - 1) messages, not n - 1": (t - talk) / scale,
-                "the sign of the part of the gradient": (t + 2 * talk) / scale,
+                "this is the variance of the posterior; together they are "
+                "the variance of the prior, 1": v,
+                "mu is not the factor itself: it varies less": torch.ones(n),
+                "square the weight, times the variance s^2 + sigma^2 of the "
+                "observation": right**2,
+                "the observation varies with the noise too: its variance is "
+                "s^2 + sigma^2": right**2 * t**2,
             },
-            tolerance=1e-6,
         )
+        information = (joint[:, 1, 1] / torch.linalg.det(joint)).log() / 2
+        ratio = t**2 / u**2
         equal(
-            "b, the factor of n",
-            tensor("per_process", found[1]) / delay,
-            b / delay,
+            "blank 4, the price of the factor",
+            nats(s, sigma),
+            information,
             {
-                "there are 2 (n - 1) messages, not n - 1": 1.0,
-                "g / (n w) times n is a constant, not a part of b": (
-                    b + 2 * talk
+                "the factor one half is missing": 2 * information,
+                "the sign: a KL is never negative": -information,
+                "these are bits: use the natural logarithm": information
+                / math.log(2),
+                "the 1 in the logarithm is missing": ratio.log() / 2,
+                "s is missing: this is the price for s = 1": (
+                    1 + 1 / u**2
+                ).log()
+                / 2,
+                "variances belong into the ratio, not standard deviations": (
+                    1 + t / u
+                ).log()
+                / 2,
+                "the ratio is upside down": (1 + 1 / ratio).log() / 2,
+                "take the mean of mu squared, not of 0, into the KL": (
+                    v - 1 - v.log()
                 )
-                / delay,
+                / 2,
             },
-            tolerance=1e-6,
         )
-        equal(
-            "c, the constant",
-            tensor("constant", found[2]) / scale,
-            c / scale,
-            {
-                "the -1 in 2 (n - 1) leaves -2 delay": 2 * talk / scale,
-                "n in 2 (n - 1) cancels with that in g / (n w): 2 g / w is "
-                "missing": -2 * delay / scale,
-                "the sign of 2 delay": (2 * talk + 2 * delay) / scale,
-            },
-            tolerance=1e-6,
+
+
+def _loud(draws: Draws, kind: type, *sizes: object, **options: object) -> VAE:
+    """A model whose codes say something, each dimension another amount."""
+    model = draws.model(kind, *sizes, **options)
+    with torch.no_grad():
+        for name, weights in model.encoder.named_parameters():
+            if name.endswith("weight"):
+                weights *= 2
+    return model
+
+
+@check()
+def factors_in_use(
+    draws: Draws, predicted_dimensions: Student, dimensions_in_use: Student
+) -> str:
+    """A prediction, and the number of dimensions above a price.
+
+    Counted at several thresholds and held against torch.distributions; any
+    prediction counts.
+    """
+    guess = function("predicted_dimensions", predicted_dimensions)()
+    count = function("dimensions_in_use", dimensions_in_use)
+    require(guess is not None, "no prediction yet: write down a number")
+    guess = whole("the predicted number of dimensions", guess)
+    require(
+        0 <= guess <= 6,
+        f"the predicted number of dimensions: found {guess}, expected 0 to 6, "
+        "as the code has six",
+    )
+    sizes = {"likelihood": "gaussian", "sigma": 0.3, "shape": (5,)}
+    for told in (0, 2):
+        x = 1 + 2 * draws.normal(30, 5)
+        y = draws.normal(30, told) if told else None
+        kind, options = (
+            (CVAE, {"conditions": (1,) * told})
+            if told
+            else (
+                VAE,
+                {},
+            )
         )
-        counts = range(1, 400)
-        seconds = [
-            1 / timing.expected_rate(t, 1, n, g, delay, w) for n in counts
+        model = _loud(draws, kind, 4, (8,), **options, **sizes)
+        with torch.no_grad():
+            mu, logvar = (p.double() for p in model.encode(x, y))
+        q = Normal(mu, (logvar / 2).exp())
+        each = kl_divergence(q, Normal(torch.zeros_like(mu), 1.0))
+        kl = each.mean(0)
+        other = {
+            "take the mean over the rows, not the largest": each.amax(0),
+            "divide by the number of rows: a mean is wanted, not a sum": (
+                each.sum(0)
+            ),
+            "a dimension that never moves may still cost: take the mean KL, "
+            "not the variance of mu": mu.var(0),
+            "take the KL of each row first, then the mean": _kl(
+                mu.mean(0), logvar.mean(0)
+            ),
+            "the factor one half is missing in the KL": 2 * kl,
+            "compare each dimension by itself, not their sum": (
+                kl.sum().expand(4)
+            ),
+        }
+        # below and above each price, and amid what mistakes would give
+        steps = torch.cat([0.9 * kl, 1.1 * kl]).tolist()
+        if not told:
+            steps += [0.99 * float(v.median()) for v in other.values()]
+        steps.sort()
+        found = [
+            whole("the number of dimensions", count(model, x, y, one))
+            for one in steps
         ]
-        right = counts[int(np.argmin(seconds))]
-        n = whole("best_count", best(*given))
-        require(n >= 1, f"best_count: found {n}; one process is the least")
-        time = 1 / timing.expected_rate(t, 1, n, g, delay, w)
-        real = math.sqrt(max(a, 0) / b)
-        near = {math.floor(real), math.ceil(real)} - {0}
-        hint = (
-            f"The formula without rounding has its minimum at n = {real:.3f}; "
-            "compare the times of the whole numbers on both sides"
-            if n in near
-            else "Set the derivative by n to zero: n is the root of a / b"
-            if a > 0
-            else "Where a is not positive, every further process costs time"
-        )
+        right = _counts(kl, steps)
+        cause = [
+            text for text, v in other.items() if _counts(v, steps) == found
+        ]
+        if found == [4 - n for n in right]:
+            cause = ["count the dimensions above the threshold, not below"]
+        if len(set(found)) == 1 and not cause:
+            cause = ["does it use the model and the threshold?"]
         require(
-            time <= min(seconds) * (1 + 1e-9),
-            f"best_count: {n} processes take {time:.4g} s, and {right} take "
-            f"{min(seconds):.4g} s. {hint}",
+            found == right,
+            f"the number of dimensions at rising thresholds: found "
+            f"{found}, expected {right}"
+            + (f". Likely: {cause[0]}" if cause else ""),
+        )
+    return (
+        f"you predicted {guess}. The prices of the four factors are 1.25, "
+        "0.66, 0.18 and 0.05 nats, so three cost more than a tenth of a nat"
+    )
+
+
+def _kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+def _counts(kl: Tensor, steps: list[float]) -> list[int]:
+    return [int((kl > one).sum()) for one in steps]
+
+
+REQUESTS = {
+    "A": (7, 1.0, NAN),
+    "B": (8, NAN, 0.5),
+    "C": (NAN, -1.0, 1.0),
+    "D": (6, 1.0, NAN),
+}
+
+
+def _support() -> dict[str, int]:
+    """Training digits that meet each request."""
+    digits = builtin()
+    ink = digits.images / 255
+    rows = torch.stack(
+        [
+            digits.labels.double(),
+            slant(ink) / 10,
+            25 * ink.double().mean((1, 2)) - 4,
+        ],
+        1,
+    ).numpy()
+    found = {}
+    for name, wish in REQUESTS.items():
+        near = np.isclose(rows, wish, rtol=0, atol=[1e-6, 0.5, 0.5])
+        found[name] = int((near | np.isnan(wish)).all(1).sum())
+    return found
+
+
+@check()
+def requests_met(
+    draws: Draws, meets: Student, hardly_in_the_data: Student
+) -> str:
+    """Which rows meet a request, and which request has few examples.
+
+    Held against NumPy's isclose, one row at a time; the examples are counted
+    among the built-in digits.
+    """
+    judge = function("meets", meets)
+    few = function("hardly_in_the_data", hardly_in_the_data)
+    for n, width, open_to in (
+        (120, 3, ()),
+        (120, 3, (1,)),
+        (40, 2, (0,)),
+        (60, 3, (0, 2)),
+        (30, 1, ()),
+        (1, 3, (0,)),
+        (9, 3, (0, 1, 2)),
+    ):
+        wish = draws.uniform(width, low=1, high=2)
+        wish[0] = draws.whole(1, 4)
+        within = torch.tensor([0.0, 0.5, 0.7])[:width]
+        rows = wish + draws.uniform(n, width, low=-1.2, high=1.2)
+        rows[:, 0] = draws.whole(1, 4, n)
+        rows[::2, 0] = wish[0]
+        rows[::5, 1:] = wish[1:]
+        for column in open_to:
+            wish[column] = NAN
+            rows[::3, column] = 0.0
+        off = rows - wish
+        near = off.abs() <= within
+        free = wish.isnan()
+        right = [
+            all(
+                math.isnan(w) or bool(np.isclose(v, w, rtol=0, atol=d + 1e-7))
+                for v, w, d in zip(row, wish.tolist(), within.tolist())
+            )
+            for row in rows.tolist()
+        ]
+        zero = (rows - wish.nan_to_num(0.0)).abs() <= within
+        mistakes = {
+            "a withheld condition asks for nothing: any value meets it. A "
+            "comparison with NaN is always False": near.all(1),
+            "NaN is not 0: a withheld condition asks for nothing": zero.all(1),
+            "each condition must be met, not any": (near | free).any(1),
+            "each condition that is given must be met, not any": (
+                near & ~free
+            ).any(1),
+            "a difference may be negative: take its size": (
+                (off <= within) | free
+            ).all(1),
+            "a difference equal to the tolerance is allowed: a class has the "
+            "tolerance 0": ((off.abs() < within) | free).all(1),
+            "the tolerance is not used": ((off == 0) | free).all(1),
+            "one answer for each row is wanted, not their share": torch.tensor(
+                right
+            )
+            .double()
+            .mean(),
+            "one answer for each row is wanted, not for each entry": (
+                near | free
+            ),
+            "all rows are met, whatever the request": torch.ones(n),
+        }
+        equal(
+            "the rows that meet the request",
+            judge(rows, wish, within),
+            torch.tensor(right, dtype=torch.float64),
+            mistakes,
+        )
+    counts = _support()
+    rare = min(counts, key=counts.get)
+    choice(
+        "the request that hardly occurs in the data",
+        few(),
+        rare,
+        {
+            name: f"{n} training digits meet it. Count those that meet all "
+            "conditions of a request together"
+            for name, n in counts.items()
+            if name != rare
+        },
+    )
+    return f"right: {counts[rare]} of 1,438 training digits meet {rare}"
+
+
+@check()
+def false_condition(
+    draws: Draws, bound_told: Student, still_a_bound: Student
+) -> None:
+    """The ELBO with one condition for the encoder, another for the decoder.
+
+    Held against the distributions of torch, with the same noise.
+    """
+    bound = function("bound_told", bound_told)
+    still = function("still_a_bound", still_a_bound)
+    for n, n_latent, several in ((6, 3, False), (5, 2, True), (1, 1, False)):
+        options = {"conditions": (4, 1)} if several else {"n_classes": 4}
+        shape = (1, 2, 4)
+        model = _loud(draws, CVAE, n_latent, (9,), shape=shape, **options)
+        x = draws.whole(0, 2, n, 8).float()
+        noise = 2 * draws.normal(n, n_latent)
+        true = draws.whole(0, 4, n)
+        false = (true + 1 + draws.whole(0, 3, n)) % 4
+        if several:
+            rest = draws.normal(n, 1)
+            true, false = (
+                torch.cat([y[:, None].float(), rest], 1) for y in (true, false)
+            )
+            true[0, 1] = NAN
+
+        def parts(
+            to_encoder: Tensor,
+            to_decoder: Tensor,
+            wide: float = 1.0,
+            model: VAE = model,
+            x: Tensor = x,
+            noise: Tensor = noise,
+        ) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                mu, logvar = model.encode(x, to_encoder)
+                z = mu + wide * (logvar / 2).exp() * noise
+                logits = model.decode(z, to_decoder).flatten(1)
+            pixels = Independent(Bernoulli(logits=logits), 1)
+            standard = Normal(torch.zeros_like(mu), 1.0)
+            q = Normal(mu, (logvar / 2).exp())
+            return pixels.log_prob(x), kl_divergence(q, standard).sum(1)
+
+        log_p, kl = parts(false, true)
+        central, _ = parts(false, true, 0.0)
+        seen, cost = parts(true, true)
+        both, price = parts(false, false)
+        swapped, other = parts(true, false)
+        mistakes = {
+            "the encoder is told the decoder's condition: its own argument "
+            "is not used": seen - cost,
+            "the decoder is told the encoder's condition: its own argument "
+            "is not used": both - price,
+            "the two conditions have changed places": swapped - other,
+            "the KL is missing": log_p,
+            "the KL is subtracted, not added": log_p + kl,
+            "the sign: a bound on log p(x|y), not a loss": kl - log_p,
+            "the noise is not used: decode mu + sigma noise": central - kl,
+            "average over the batch later: one value for each digit": (
+                (log_p - kl).mean()
+            ),
+            "the KL is that of the other condition": log_p - cost,
+            "mean over the pixels: sum them": log_p / 8 - kl,
+        }
+        found = bound(model, x, false, true, noise)
+        equal("the bound", found, log_p - kl, mistakes)
+    choice(
+        "is it still a bound on log p(x|y)",
+        still(),
+        "yes",
+        {
+            "no": "Which q(z) may stand in the ELBO? Does the proof of "
+            "chapter 4 ask how q was found?"
+        },
+    )
+
+
+@check()
+def two_rings(
+    draws: Draws, as_condition: Student, dimensions_left: Student
+) -> None:
+    """An angle as two numbers, and the dimensions read from the figure.
+
+    Held against torch.polar; the counts are those of four factors of the
+    rings, measured in several runs.
+    """
+    tell = function("as_condition", as_condition)
+    left = function("dimensions_left", dimensions_left)()
+    for n in (5, 1):
+        angle = draws.uniform(n, low=-180, high=180)
+        point = torch.polar(torch.ones(n), torch.deg2rad(angle))
+        right = torch.view_as_real(point)
+        mistakes = {
+            "the angle is in degrees: use torch.deg2rad": torch.stack(
+                [angle.cos(), angle.sin()], 1
+            ),
+            "the cosine comes first": right.flip(1),
+            "one number is not enough: -179 and 179 degrees are neighbours, "
+            "and as numbers they are far apart": angle,
+            "one number is not enough: -179 and 179 degrees are neighbours. "
+            "Use cosine and sine": angle[:, None],
+            "the angle in radians jumps at 180 degrees": torch.deg2rad(angle),
+            "the angle in radians jumps at 180 degrees. Use cosine and sine": (
+                torch.deg2rad(angle)[:, None]
+            ),
+            "a cosine alone does not tell up from down: add the sine": (
+                right[:, :1]
+            ),
+            "a cosine alone does not tell up from down. Add the sine": (
+                right[:, 0]
+            ),
+        }
+        equal("the condition", tell(angle), right, mistakes)
+    require(left is not None, "dimensions_left: not answered yet")
+    require(
+        getattr(left, "shape", None) == (4,)
+        or (isinstance(left, list | tuple) and len(left) == 4),
+        "dimensions_left: return four numbers, one for each panel",
+    )
+    for told, found, right, why in (
+        ("nothing", left[0], 2, "The points lie in a plane"),
+        (
+            "the ring",
+            left[1],
+            2,
+            "One number is left, but it runs in a circle, and codes lie on a "
+            "line: count the bars above the threshold",
+        ),
+        (
+            "the place",
+            left[2],
+            1,
+            "Which of two rings is still to be said, at about ln 2 nats",
+        ),
+        ("both", left[3], 0, "What is told need not be said"),
+    ):
+        found = whole(f"dimensions with {told} told", found)
+        require(
+            found == right,
+            f"dimensions in use with {told} told: found {found}, expected "
+            f"{right}. {why}",
         )

@@ -4,593 +4,788 @@ import math
 
 import numpy as np
 import torch
-from scipy import ndimage
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.metrics import log_loss
-from sklearn.neighbors import KNeighborsClassifier
-from torch.nn.functional import max_pool2d, nll_loss, one_hot, pad
+from torch.distributions import (
+    Categorical,
+    MixtureSameFamily,
+    Normal,
+    kl_divergence,
+)
+from torch.nn.functional import one_hot
 
 from answers import right, wrong
+from minivae import pictures
 
-# --- a linear probe ----------------------------------------------------------
-
-
-def logistic(z, y):
-    return LogisticRegression(max_iter=2000).fit(z, y)
+# --- join_label --------------------------------------------------------------
 
 
-def least_squares(z, y, column=True):
-    z = torch.cat([z, torch.ones(len(z), 1)], 1) if column else z
-    return torch.linalg.lstsq(z, one_hot(y, 10).float()).solution
+def _told(y, n_classes):
+    return torch.eye(n_classes)[y]
 
 
-@right("linear_probe", "logistic regression of scikit-learn")
-def _(learn, learn_labels, held, held_labels):
-    return logistic(learn, learn_labels).score(held, held_labels)
+def _join(v, p):
+    return torch.cat([v, p.expand(*v.shape[:-1], -1)], -1)
 
 
-@right("linear_probe", "least squares with a column of ones")
-def _(learn, learn_labels, held, held_labels):
-    weights = least_squares(learn, learn_labels)
-    held = torch.cat([held, torch.ones(len(held), 1)], 1)
-    return ((held @ weights).argmax(1) == held_labels).float().mean()
+def _label(told=_told, join=_join):
+    return {"told": told, "join": join}
 
 
-@right("linear_probe", "ridge regression, as a NumPy number")
-def _(learn, learn_labels, held, held_labels):
-    probe = RidgeClassifier().fit(learn.numpy(), learn_labels.numpy())
-    return np.mean(probe.predict(held.numpy()) == held_labels.numpy())
+@right("join_label", "rows of the identity matrix")
+def several():
+    return _label()
 
 
-@wrong("linear_probe", "learns from the held codes", says="learn from held")
-def _(learn, learn_labels, held, held_labels):
-    return logistic(held, held_labels).score(held, held_labels)
+@right("join_label", "one_hot, and a tensor to fill")
+def several():
+    def join(v, p):
+        wide = torch.zeros(*v.shape[:-1], v.shape[-1] + p.shape[-1])
+        wide[..., : v.shape[-1]] = v
+        wide[..., v.shape[-1] :] = p
+        return wide
+
+    return _label(one_hot, join)
 
 
-@wrong("linear_probe", "learns from all codes", says="learn from held")
-def _(learn, learn_labels, held, held_labels):
-    z = torch.cat([learn, held])
-    y = torch.cat([learn_labels, held_labels])
-    return logistic(z, y).score(held, held_labels)
+@right("join_label", "a comparison, and repeat")
+def several():
+    def told(y, n_classes):
+        return (y[:, None] == torch.arange(n_classes)).double()
+
+    def join(v, p):
+        if v.dim() == 3:
+            p = p.repeat(len(v), 1, 1)
+        return torch.concat((v, p), dim=v.dim() - 1)
+
+    return _label(told, join)
+
+
+@wrong("join_label", "gives the label as a number", says="shape")
+def several():
+    return _label(told=lambda y, n: y.float())
+
+
+@wrong("join_label", "a column with the label", says="4 is not between")
+def several():
+    return _label(told=lambda y, n: y[:, None].float())
+
+
+@wrong("join_label", "swaps rows and columns", says="rows and columns")
+def several():
+    return _label(told=lambda y, n: _told(y, n).T)
+
+
+@wrong("join_label", "counts classes in the batch", says="expected (7, 10)")
+def several():
+    return _label(told=lambda y, n: one_hot(y, int(y.max()) + 1))
+
+
+@wrong("join_label", "decides for one class", says="keep the doubt")
+def several():
+    def join(v, p):
+        return _join(v, one_hot(p.argmax(-1), p.shape[-1]).float())
+
+    return _label(join=join)
+
+
+@wrong("join_label", "joins the index as a float", says="lies between")
+def several():
+    def join(v, p):
+        y = p.argmax(-1).float().expand(v.shape[:-1])
+        return torch.cat([v, y[..., None]], -1)
+
+    return _label(join=join)
+
+
+@wrong("join_label", "puts the label first", says="v comes first")
+def several():
+    def join(v, p):
+        return torch.cat([p.expand(*v.shape[:-1], -1), v], -1)
+
+    return _label(join=join)
+
+
+@wrong("join_label", "joins along the wrong axis", says="raises")
+def several():
+    return _label(join=lambda v, p: torch.cat([v, p], 0))
+
+
+@wrong("join_label", "forgets the K codes", says="raises")
+def several():
+    return _label(join=lambda v, p: torch.cat([v, p], -1))
+
+
+@wrong("join_label", "ignores the label", says="the label is missing")
+def several():
+    return _label(join=lambda v, p: v)
+
+
+@wrong("join_label", "detaches the input", says="no gradient")
+def several():
+    return _label(join=lambda v, p: _join(v.detach(), p))
+
+
+# --- ask_and_swap ------------------------------------------------------------
+
+
+def _draw(cvae, z, y):
+    return cvae.decode_mean(z, y).flatten(1)
+
+
+def _ask(cvae, digit, n):
+    z = torch.randn(n, cvae.n_latent)
+    return _draw(cvae, z, torch.full((n,), digit))
+
+
+def _swap(cvae, x, y, asked):
+    return _draw(cvae, cvae.encode(x, y)[0], asked)
+
+
+def _both(ask=_ask, swap=_swap):
+    return {"ask": ask, "swap": swap}
+
+
+@right("ask_and_swap", "decode_mean and encode")
+def several():
+    return _both()
+
+
+@right("ask_and_swap", "without a graph, by the logits and encode_mean")
+def several():
+    @torch.no_grad()
+    def ask(cvae, digit, n):
+        z = Normal(0.0, 1.0).sample((n, cvae.n_latent))
+        y = digit * torch.ones(n, dtype=torch.long)
+        return 1 / (1 + (-cvae.decode(z, y).view(n, -1).double()).exp())
+
+    def swap(cvae, x, y, asked):
+        logits = cvae.decode(cvae.encode_mean(x, y), asked)
+        return logits.sigmoid().detach().numpy().reshape(x.shape)
+
+    return _both(ask, swap)
+
+
+@wrong("ask_and_swap", "returns logits", says="logits")
+def several():
+    def ask(cvae, digit, n):
+        z = torch.randn(n, cvae.n_latent)
+        return cvae.decode(z, torch.full((n,), digit)).flatten(1)
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "draws all from one code", says="one code for each")
+def several():
+    def ask(cvae, digit, n):
+        z = torch.randn(1, cvae.n_latent).expand(n, -1)
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "draws codes from a uniform", says="are not normal")
+def several():
+    def ask(cvae, digit, n):
+        z = math.sqrt(12) * (torch.rand(n, cvae.n_latent) - 0.5)
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "takes one number for all dimensions", says="share")
+def several():
+    def ask(cvae, digit, n):
+        z = torch.randn(n, 1).expand(n, cvae.n_latent)
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "ignores the digit", says="pictures of class")
+def several():
+    return _both(lambda cvae, digit, n: _ask(cvae, 1, n))
+
+
+@wrong("ask_and_swap", "draws ink, 0 or 1", says="probability of ink")
+def several():
+    return _both(lambda *args: torch.bernoulli(_ask(*args)))
+
+
+@wrong("ask_and_swap", "takes the sigmoid twice", says="one sigmoid")
+def several():
+    return _both(lambda *args: _ask(*args).sigmoid())
+
+
+@wrong("ask_and_swap", "encodes with the new label", says="own label")
+def several():
+    def swap(cvae, x, y, asked):
+        return _draw(cvae, cvae.encode(x, asked)[0], asked)
+
+    return _both(swap=swap)
+
+
+@wrong("ask_and_swap", "decodes with the old label", says="the old digit")
+def several():
+    def swap(cvae, x, y, asked):
+        return _draw(cvae, cvae.encode(x, y)[0], y)
+
+    return _both(swap=swap)
+
+
+@wrong("ask_and_swap", "exchanges the labels", says="changed places")
+def several():
+    return _both(swap=lambda cvae, x, y, asked: _swap(cvae, x, asked, y))
+
+
+@wrong("ask_and_swap", "draws a code with noise", says="two calls")
+def several():
+    def swap(cvae, x, y, asked):
+        mu, logvar = cvae.encode(x, y)
+        z = mu + (logvar / 2).exp() * torch.randn_like(mu)
+        return _draw(cvae, z, asked)
+
+    return _both(swap=swap)
 
 
 @wrong(
-    "linear_probe",
-    "is scored on the codes that it learned from",
-    says="scored on the codes that it learned from",
+    "ask_and_swap", "returns logits of the swapped", says="these are logits"
 )
-def _(learn, learn_labels, held, held_labels):
-    return logistic(learn, learn_labels).score(learn, learn_labels)
+def several():
+    def swap(cvae, x, y, asked):
+        return cvae.decode(cvae.encode(x, y)[0], asked).flatten(1)
+
+    return _both(swap=swap)
 
 
-@wrong("linear_probe", "has no intercept", says="intercept")
-def _(learn, learn_labels, held, held_labels):
-    weights = least_squares(learn, learn_labels, column=False)
-    return ((held @ weights).argmax(1) == held_labels).float().mean()
+# --- label_by_elbo -----------------------------------------------------------
 
 
-@wrong("linear_probe", "uses the nearest codes", says="no straight line")
-def _(learn, learn_labels, held, held_labels):
-    probe = KNeighborsClassifier(5).fit(learn, learn_labels)
-    return probe.score(held, held_labels)
+def _bounds(cvae, x, noise, encoder=None, decoder=None, kl_weight=1.0):
+    columns = []
+    for label in range(cvae.n_classes):
+        tried = [label if one is None else one for one in (encoder, decoder)]
+        first, last = (torch.full((len(x),), one) for one in tried)
+        mu, logvar = cvae.encode(x, first)
+        q = Normal(mu, (logvar / 2).exp())
+        kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+        log_p = cvae.log_likelihood(x, q.mean + q.stddev * noise, last)
+        columns.append((log_p - kl_weight * kl).mean(0))
+    return torch.stack(columns, -1)
 
 
-@wrong("linear_probe", "counts the digits", says="it should be a share")
-def _(learn, learn_labels, held, held_labels):
-    read = logistic(learn, learn_labels).predict(held)
-    return (read == held_labels.numpy()).sum()
+def _classify(cvae, x, noise):
+    return _bounds(cvae, x, noise).argmax(1)
 
 
-@wrong("linear_probe", "the share of errors", says="the share of errors")
-def _(learn, learn_labels, held, held_labels):
-    return 1 - logistic(learn, learn_labels).score(held, held_labels)
+def _elbo(bounds=_bounds, classify=_classify):
+    return {"bounds": bounds, "classify": classify}
 
 
-@wrong("linear_probe", "a constant", says="the share of held labels")
-def _(learn, learn_labels, held, held_labels):
-    return 0.9
+@right("label_by_elbo", "a loop over the labels")
+def several():
+    return _elbo()
 
 
-# --- slant -------------------------------------------------------------------
+@right("label_by_elbo", "the model's own terms, code by code")
+def several():
+    @torch.no_grad()
+    def bounds(cvae, x, noise):
+        total = torch.zeros(len(x), cvae.n_classes)
+        for e in noise:
+            for label in range(cvae.n_classes):
+                terms = cvae(x, torch.full((len(x),), label), e)
+                total[:, label] -= terms["reconstruction"] + terms["kl"]
+        return total / len(noise)
+
+    def classify(cvae, x, noise):
+        return np.argmax(bounds(cvae, x, noise).numpy(), axis=1)
+
+    return _elbo(bounds, classify)
 
 
-def lean(images, centred=True, swapped=False):
-    """Minus the slope of the column by the row."""
-    ink = images.double()
-    r = torch.arange(images.shape[1]).double()[:, None]
-    c = torch.arange(images.shape[2]).double()
-    if centred:
-        mass = ink.sum((1, 2), keepdim=True).clamp_min(1e-9)
-        r = r - (ink * r).sum((1, 2), keepdim=True) / mass
-        c = c - (ink * c).sum((1, 2), keepdim=True) / mass
-    by = (ink * (c if swapped else r).square()).sum((1, 2))
-    return -(ink * r * c).sum((1, 2)) / by.clamp_min(1e-9)
+@right("label_by_elbo", "all pairs of digit and label at once")
+def several():
+    def bounds(cvae, x, noise):
+        n, c = len(x), cvae.n_classes
+        y = torch.arange(c).repeat(n)
+        rows = x.repeat_interleave(c, 0)
+        mu, logvar = cvae.encode(rows, y)
+        z = mu + (logvar / 2).exp() * noise.repeat_interleave(c, 1)
+        kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar).sum(1)
+        log_p = cvae.log_likelihood(rows, z, y).mean(0)
+        return (log_p - kl).view(n, c)
 
-
-@right("slant_from_moments", "moments about the centre of mass")
-def _(images):
-    return torch.rad2deg(torch.atan(lean(images)))
-
-
-@right("slant_from_moments", "raw moments in float32")
-def _(images):
-    _, height, width = images.shape
-    r, c = torch.arange(height)[:, None], torch.arange(width)
-    mass = images.sum((1, 2)).clamp_min(1e-9)
-
-    def mean(v):
-        return (images * v).sum((1, 2)) / mass
-
-    joint = mean(r * c) - mean(r + 0 * c) * mean(c + 0 * r)
-    spread = mean(r * r) - mean(r + 0 * c).square()
-    return -torch.atan2(joint, spread) * 180 / math.pi
-
-
-@right("slant_from_moments", "a line fitted by NumPy, image by image")
-def _(images):
-    found = []
-    for image in images.numpy():
-        r, c = np.nonzero(image)
-        if not len(r):
-            found.append(0.0)
-            continue
-        weights = np.sqrt(image[r, c].astype(float))
-        slope = np.polyfit(r, c, 1, w=weights)[0]
-        found.append(-math.degrees(math.atan(slope)))
-    return np.array(found)
-
-
-@wrong("slant_from_moments", "no minus sign", says="minus sign")
-def _(images):
-    return -torch.rad2deg(torch.atan(lean(images)))
-
-
-@wrong("slant_from_moments", "rows and columns swapped", says="swapped")
-def _(images):
-    return torch.rad2deg(torch.atan(lean(images, swapped=True)))
+    return _elbo(bounds)
 
 
 @wrong(
-    "slant_from_moments",
-    "swapped, and no minus sign",
-    says="swapped, and the minus sign",
+    "label_by_elbo",
+    "keeps the first bug: the mean over pixels",
+    says="over the pixels; you took their mean",
 )
-def _(images):
-    return -torch.rad2deg(torch.atan(lean(images, swapped=True)))
-
-
-@wrong("slant_from_moments", "radians", says="radians")
-def _(images):
-    return torch.atan(lean(images))
-
-
-@wrong("slant_from_moments", "the slope", says="this is the slope")
-def _(images):
-    return lean(images)
-
-
-@wrong("slant_from_moments", "moments about the corner", says="corner")
-def _(images):
-    return torch.rad2deg(torch.atan(lean(images, centred=False)))
-
-
-@wrong("slant_from_moments", "ignores the ink", says="all values are 0")
-def _(images):
-    return torch.rad2deg(torch.atan(lean(torch.ones_like(images))))
-
-
-@wrong("slant_from_moments", "NaN for a blank image", says="NaN")
-def _(images):
-    r = torch.arange(images.shape[1])[:, None]
-    empty = 0 * images.sum((1, 2)) / images.sum((1, 2))
-    return torch.rad2deg(torch.atan(lean(images))) + empty + 0 * r.sum()
-
-
-# --- the shuffled control ----------------------------------------------------
-
-
-@right("shuffled_control", "shuffles the labels")
-def _(probe, learn, labels, held, held_labels):
-    scores = [
-        probe(learn, labels[torch.randperm(len(labels))], held, held_labels)
-        for _ in range(5)
-    ]
-    return sum(scores) / 5
-
-
-@right("shuffled_control", "shuffles the codes, with a seed")
-def _(probe, learn, labels, held, held_labels):
-    shuffle = np.random.default_rng(0)
-    total = 0
-    for _ in range(5):
-        order = shuffle.permutation(len(labels))
-        total += probe(learn[order], labels, held, held_labels) / 5
-    return torch.tensor(total)
-
-
-@wrong("shuffled_control", "shuffles both alike", says="still belongs")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(5):
-        order = torch.randperm(len(labels))
-        total += probe(learn[order], labels[order], held, held_labels)
-    return total / 5
-
-
-@wrong("shuffled_control", "does not shuffle", says="still belongs")
-def _(probe, learn, labels, held, held_labels):
-    return probe(learn, labels, held, held_labels)
-
-
-@wrong("shuffled_control", "shuffles the held labels", says="scored on held")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(5):
-        order = torch.randperm(len(held_labels))
-        total += probe(learn, labels, held, held_labels[order])
-    return total / 5
-
-
-@wrong("shuffled_control", "draws labels anew", says="drawn anew")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(5):
-        other = torch.randint(int(labels.max()) + 1, (len(labels),))
-        total += probe(learn, other, held, held_labels)
-    return total / 5
-
-
-@wrong("shuffled_control", "a single shuffle", says="one shuffle only")
-def _(probe, learn, labels, held, held_labels):
-    order = torch.randperm(len(labels))
-    return probe(learn, labels[order], held, held_labels)
-
-
-@wrong("shuffled_control", "the same shuffle each time", says="one shuffle")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(5):
-        order = torch.randperm(
-            len(labels), generator=torch.Generator().manual_seed(0)
-        )
-        total += probe(learn, labels[order], held, held_labels)
-    return total / 5
-
-
-@wrong("shuffled_control", "the sum of the scores", says="divide it by five")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(5):
-        order = torch.randperm(len(labels))
-        total += probe(learn, labels[order], held, held_labels)
-    return total
-
-
-@wrong("shuffled_control", "ten rounds", says="not the mean of five")
-def _(probe, learn, labels, held, held_labels):
-    total = 0
-    for _ in range(10):
-        order = torch.randperm(len(labels))
-        total += probe(learn, labels[order], held, held_labels)
-    return total / 10
-
-
-# --- style within a label ----------------------------------------------------
-
-
-def by_mean(values, labels, learn_values, learn_labels):
-    means = torch.zeros(10)
-    for y in learn_labels.unique():
-        means[y] = learn_values[learn_labels == y].mean()
-    return values - means[labels]
-
-
-def r_squared(values, guesses):
-    off = (values - guesses).square().sum()
-    return 1 - off / (values - values.mean()).square().sum()
-
-
-def style(predicted=(0.36, 0.0), within=by_mean, share=r_squared):
-    return {
-        "predicted_scores": lambda: predicted,
-        "within_label": within,
-        "explained": share,
-    }
-
-
-@right("style_within_label", "means by a loop")
 def several():
-    return style()
+    def bounds(cvae, x, noise):
+        kl = _bounds(cvae, x, noise, kl_weight=0) - _bounds(cvae, x, noise)
+        return _bounds(cvae, x, noise, kl_weight=0) / x.shape[1] - kl
 
-
-@right("style_within_label", "one-hot products and another prediction")
-def several():
-    def within(values, labels, learn_values, learn_labels):
-        rows = one_hot(learn_labels, 10).double()
-        counts = rows.sum(0).clamp_min(1)
-        means = rows.T @ learn_values.double() / counts
-        return values - means[labels]
-
-    def share(values, guesses):
-        left = (values - guesses).square().mean()
-        return float(1 - left / values.var(correction=0))
-
-    return style(torch.tensor([0.6, 0.6]), within, share)
-
-
-@wrong("style_within_label", "no prediction", says="no prediction yet")
-def several():
-    return style(None)
-
-
-@wrong("style_within_label", "one prediction for both", says="two numbers")
-def several():
-    return style((0.36,))
+    return _elbo(bounds)
 
 
 @wrong(
-    "style_within_label",
-    "takes the means of the held digits",
-    says="may not look at them",
+    "label_by_elbo",
+    "keeps the second bug: the encoder told 0",
+    says="tell the encoder",
 )
 def several():
-    def within(values, labels, learn_values, learn_labels):
-        return by_mean(values, labels, values, labels)
+    return _elbo(lambda *args: _bounds(*args, encoder=0))
 
-    return style(within=within)
+
+@wrong("label_by_elbo", "tells the decoder 0", says="tell the decoder")
+def several():
+    return _elbo(lambda *args: _bounds(*args, decoder=0))
+
+
+@wrong("label_by_elbo", "forgets the KL", says="the KL is missing")
+def several():
+    return _elbo(lambda *args: _bounds(*args, kl_weight=0))
+
+
+@wrong("label_by_elbo", "adds the KL", says="subtract it")
+def several():
+    return _elbo(lambda *args: _bounds(*args, kl_weight=-1))
+
+
+@wrong("label_by_elbo", "gives the loss", says="negative ELBO")
+def several():
+    return _elbo(lambda *args: -_bounds(*args))
+
+
+@wrong("label_by_elbo", "a row for each label", says="(B, C), not (C, B)")
+def several():
+    return _elbo(lambda *args: _bounds(*args).T)
+
+
+@wrong("label_by_elbo", "uses one code only", says="the first alone")
+def several():
+    return _elbo(lambda cvae, x, noise: _bounds(cvae, x, noise[:1]))
+
+
+@wrong("label_by_elbo", "sums over the codes", says="do not sum")
+def several():
+    return _elbo(lambda cvae, x, noise: len(noise) * _bounds(cvae, x, noise))
+
+
+@wrong("label_by_elbo", "ignores the noise", says="expected")
+def several():
+    return _elbo(lambda cvae, x, noise: _bounds(cvae, x, 0 * noise))
+
+
+@wrong("label_by_elbo", "takes the lowest bound", says="not the lowest")
+def several():
+    return _elbo(classify=lambda *args: _bounds(*args).argmin(1))
+
+
+@wrong("label_by_elbo", "returns the best bound", says="not its ELBO")
+def several():
+    return _elbo(classify=lambda *args: _bounds(*args).max(1).values)
+
+
+# --- who_is_told -------------------------------------------------------------
+
+
+def _effects(pictures):
+    of_label = pictures.mean(1).var(0, correction=0).sum()
+    return of_label, pictures.var(1, correction=0).mean(0).sum()
+
+
+def _reading():
+    return {"A": "encoder only", "B": "collapsed", "C": "healthy"}
+
+
+def _told_apart(effects=_effects, **reading):
+    answer = _reading() | reading
+    return {"effects": effects, "reading": lambda: answer}
+
+
+@right("who_is_told", "two variances")
+def several():
+    return _told_apart()
+
+
+@right("who_is_told", "the label as the rest of the whole, in NumPy")
+def several():
+    def effects(pictures):
+        rows = pictures.flatten(2).double().numpy()
+        style = rows.var(1).mean(0).sum()
+        whole = rows.reshape(-1, rows.shape[-1]).var(0).sum()
+        return [whole - style, style]
+
+    return _told_apart(effects, A=" Encoder only")
+
+
+@right("who_is_told", "squared distances from the mean pictures")
+def several():
+    def effects(pictures):
+        mean = pictures.mean(1, keepdim=True)
+        label = (mean - mean.mean(0)).square().mean(0).sum()
+        style = (pictures - mean).square().mean((0, 1)).sum()
+        return torch.stack([label, style])
+
+    return _told_apart(effects)
+
+
+@wrong("who_is_told", "exchanges the effects", says="comes first")
+def several():
+    return _told_apart(lambda pictures: _effects(pictures)[::-1])
 
 
 @wrong(
-    "style_within_label",
-    "takes the mean of all digits",
-    says="not that of the label",
+    "who_is_told",
+    "does not average over codes",
+    says="average over the codes first",
 )
 def several():
-    def within(values, labels, learn_values, learn_labels):
-        return values - learn_values.mean()
+    def effects(pictures):
+        label = pictures.var(0, correction=0).mean(0).sum()
+        return label, _effects(pictures)[1]
 
-    return style(within=within)
+    return _told_apart(effects)
 
 
-@wrong("style_within_label", "returns the means", says="what remains")
+@wrong("who_is_told", "divides by one less", says="not by one less")
 def several():
-    def within(*args):
-        return args[0] - by_mean(*args)
+    def effects(pictures):
+        return pictures.mean(1).var(0).sum(), pictures.var(1).mean(0).sum()
 
-    return style(within=within)
+    return _told_apart(effects)
+
+
+@wrong("who_is_told", "averages over the pixels", says="sum over the pixels")
+def several():
+    def effects(pictures):
+        label = pictures.mean(1).var(0, correction=0).mean()
+        return label, pictures.var(1, correction=0).mean()
+
+    return _told_apart(effects)
+
+
+@wrong("who_is_told", "gives the whole variance", says="of all pictures")
+def several():
+    def effects(pictures):
+        whole = pictures.flatten(0, 1).var(0, correction=0).sum()
+        return whole, _effects(pictures)[1]
+
+    return _told_apart(effects)
 
 
 @wrong(
-    "style_within_label",
-    "takes the squared correlation",
-    says="squared correlation",
+    "who_is_told",
+    "the style from mean pictures",
+    says="variance for each label",
 )
 def several():
-    def share(values, guesses):
-        return torch.stack([values, guesses]).corrcoef()[0, 1].square()
+    def effects(pictures):
+        style = pictures.mean(0).var(0, correction=0).sum()
+        return _effects(pictures)[0], style
 
-    return style(share=share)
+    return _told_apart(effects)
 
 
-@wrong("style_within_label", "measures from 0", says="not from 0")
+@wrong("who_is_told", "takes A for healthy", says="model A")
 def several():
-    def share(values, guesses):
-        off = (values - guesses).square().sum()
-        return 1 - off / values.square().sum()
-
-    return style(share=share)
+    return _told_apart(A="healthy", C="encoder only")
 
 
-@wrong("style_within_label", "cuts R^2 off at 0", says="may be negative")
+@wrong("who_is_told", "takes B for the encoder only", says="model A")
 def several():
-    def share(values, guesses):
-        return r_squared(values, guesses).clamp_min(0)
-
-    return style(share=share)
+    return _told_apart(A="collapsed", B="encoder only")
 
 
-@wrong("style_within_label", "the error itself", says="mean squared error")
+@wrong("who_is_told", "takes B for healthy", says="model B")
 def several():
-    def share(values, guesses):
-        return (values - guesses).square().mean()
-
-    return style(share=share)
+    return _told_apart(B="healthy")
 
 
-# --- leakage -----------------------------------------------------------------
-
-
-def entropy(labels):
-    p = labels.bincount() / len(labels)
-    return -torch.special.xlogy(p, p).sum()
-
-
-def leakage(nats, answer="decoder only"):
-    return {"label_information": nats, "tells_more": lambda: answer}
-
-
-def true_nats(probabilities, labels):
-    own = probabilities[torch.arange(len(labels)), labels]
-    return entropy(labels) + own.log().mean()
-
-
-@right("label_leakage", "entropy and mean log probability")
+@wrong("who_is_told", "answers with a list", says="expected a dict")
 def several():
-    return leakage(true_nats)
+    answer = ["encoder only", "collapsed", "healthy"]
+    return {"effects": _effects, "reading": lambda: answer}
 
 
-@right("label_leakage", "scikit-learn and NumPy")
+@wrong("who_is_told", "does not answer", says="no answer yet")
 def several():
-    def nats(probabilities, labels):
-        kinds = range(probabilities.shape[1])
-        counts = np.unique(labels.numpy(), return_counts=True)[1]
-        p = counts / counts.sum()
-        rows = probabilities.double().numpy()
-        rows = rows / rows.sum(1, keepdims=True)
-        cross = log_loss(labels.numpy(), rows, labels=kinds)
-        return -(p * np.log(p)).sum() - cross
-
-    return leakage(nats, "Decoder only")
+    return {"effects": _effects, "reading": lambda: None}
 
 
-@right("label_leakage", "the mean of log ratios")
+# --- price_of_variety --------------------------------------------------------
+
+
+def _trade(cvae, read, digit, scale, z):
+    y = torch.full((len(z),), digit)
+    drawn = cvae.decode_mean(scale * z, y)[:, 0]
+    return (read(drawn) == digit).double().mean(), drawn.var(0).sum()
+
+
+def _best_scale(scales, shares, varieties, least):
+    enough = shares >= least
+    if not enough.any():
+        return None
+    return scales[enough][varieties[enough].argmax()]
+
+
+def _variety(trade=_trade, best_scale=_best_scale):
+    return {"trade": trade, "best_scale": best_scale}
+
+
+@right("price_of_variety", "masks")
 def several():
-    def nats(probabilities, labels):
-        share = labels.bincount() / len(labels)
-        own = probabilities.gather(1, labels[:, None])[:, 0]
-        return (own / share[labels]).log().mean().item()
-
-    return leakage(nats)
+    return _variety()
 
 
-@wrong("label_leakage", "no entropy", says="entropy of the labels is missing")
+@right("price_of_variety", "plain numbers and sorting")
 def several():
-    return leakage(lambda p, y: -nll_loss(p.log(), y))
+    def trade(cvae, read, digit, scale, z):
+        y = torch.tensor([digit] * len(z))
+        with torch.no_grad():
+            rows = cvae.decode_mean(z * scale, y).flatten(1)
+        labels = read(rows.unflatten(-1, (28, 28)))
+        count = sum(int(label) == digit for label in labels)
+        gaps = rows - rows.mean(0)
+        return count / len(z), float(gaps.square().sum() / (len(z) - 1))
+
+    def best_scale(scales, shares, varieties, least):
+        good = [
+            (float(v), float(s))
+            for s, share, v in zip(scales, shares, varieties)
+            if share >= least
+        ]
+        return max(good)[1] if good else None
+
+    return _variety(trade, best_scale)
 
 
-@wrong("label_leakage", "the cross-entropy", says="how far below the entropy")
+@wrong("price_of_variety", "counts pictures", says="not a number of pictures")
 def several():
-    return leakage(lambda p, y: nll_loss(p.log(), y))
+    def trade(*args):
+        share, variety = _trade(*args)
+        return share * len(args[-1]), variety
+
+    return _variety(trade)
 
 
-@wrong("label_leakage", "bits", says="bits")
+@wrong("price_of_variety", "exchanges the numbers", says="are exchanged")
 def several():
-    return leakage(lambda p, y: true_nats(p, y) / math.log(2))
+    return _variety(lambda *args: _trade(*args)[::-1])
 
 
-@wrong("label_leakage", "ln C as the entropy", says="equally frequent")
+@wrong("price_of_variety", "ignores the scale", says="scale")
 def several():
-    return leakage(lambda p, y: math.log(p.shape[1]) - nll_loss(p.log(), y))
+    def trade(cvae, read, digit, scale, z):
+        return _trade(cvae, read, digit, 1.0, z)
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "always asks for 0", says="class 0")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        drawn = pictures(cvae, scale * z, torch.full((len(z),), 0))
+        return (read(drawn) == digit).double().mean(), drawn.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "scales the pixels", says="scale")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        pixels = scale * pictures(cvae, z, torch.full((len(z),), digit))
+        share, _ = _trade(cvae, read, digit, scale, z)
+        return share, pixels.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "averages over pixels", says="do not average")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        pixels = pictures(cvae, scale * z, torch.full((len(z),), digit))
+        return _trade(cvae, read, digit, scale, z)[0], pixels.var(0).mean()
+
+    return _variety(trade)
 
 
 @wrong(
-    "label_leakage",
-    "the logarithm of the mean",
-    says="logarithm of each probability first",
+    "price_of_variety", "the deviation of pixels", says="standard deviation"
 )
 def several():
-    return leakage(
-        lambda p, y: entropy(y) + p.gather(1, y[:, None]).mean().log()
+    def trade(cvae, read, digit, scale, z):
+        pixels = pictures(cvae, scale * z, torch.full((len(z),), digit))
+        return _trade(cvae, read, digit, scale, z)[0], pixels.std(0).sum()
+
+    return _variety(trade)
+
+
+@wrong(
+    "price_of_variety", "shows logits to the judge", says="are these logits"
+)
+def several():
+    def trade(cvae, read, digit, scale, z):
+        pixels = cvae.decode(scale * z, torch.full((len(z),), digit))[:, 0]
+        return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "leaves the channel in", says="take the channel")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        pixels = cvae.decode_mean(scale * z, torch.full((len(z),), digit))
+        return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "forgets to make pictures", says="use unflatten")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        y = torch.full((len(z),), digit)
+        pixels = cvae.decode_mean(scale * z, y).flatten(1)
+        return (read(pixels) == digit).double().mean(), pixels.var(0).sum()
+
+    return _variety(trade)
+
+
+@wrong("price_of_variety", "takes the highest share", says="the most variety")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        return scales[shares.argmax()]
+
+    return _variety(best_scale=best_scale)
+
+
+@wrong("price_of_variety", "takes the most variety", says="too small a share")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        return scales[varieties.argmax()]
+
+    return _variety(best_scale=best_scale)
+
+
+@wrong("price_of_variety", "takes the last one", says="in no order")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        return scales[shares >= least][-1]
+
+    return _variety(best_scale=best_scale)
+
+
+@wrong("price_of_variety", "finds a scale where none is", says="return None")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        found = _best_scale(scales, shares, varieties, least)
+        return 0.0 if found is None else found
+
+    return _variety(best_scale=best_scale)
+
+
+# --- worth_of_a_label --------------------------------------------------------
+
+
+def _worth(x, y, means):
+    each = Normal(means, 1.0).log_prob(x[:, None])
+    log_p = each.logsumexp(1) - math.log(len(means))
+    return (each.gather(1, y[:, None])[:, 0] - log_p).mean()
+
+
+def _prediction(worth=_worth, guess=(0.0, 0.9, 2.3)):
+    return {"predicted_worth": lambda: guess, "worth": worth}
+
+
+@right("worth_of_a_label", "a table of log densities")
+def several():
+    return _prediction()
+
+
+@right("worth_of_a_label", "torch's mixture, a wrong prediction")
+def several():
+    def worth(x, y, means):
+        same = Categorical(torch.ones_like(means))
+        untold = MixtureSameFamily(same, Normal(means, 1.0)).log_prob(x)
+        return float((Normal(means[y], 1.0).log_prob(x) - untold).mean())
+
+    return _prediction(worth, guess=[1, 1, 1])
+
+
+@right("worth_of_a_label", "by the posterior of the label, in NumPy")
+def several():
+    def worth(x, y, means):
+        x, y, means = x.double().numpy(), y.numpy(), means.double().numpy()
+        density = np.exp(-((x[:, None] - means) ** 2) / 2)
+        posterior = density / density.sum(1, keepdims=True)
+        own = posterior[np.arange(len(x)), y]
+        return np.log(len(means) * own).mean()
+
+    return _prediction(worth, guess=torch.tensor([0.0, 1.0, 2.3]))
+
+
+@wrong("worth_of_a_label", "makes no prediction", says="no prediction yet")
+def several():
+    return _prediction(guess=None)
+
+
+@wrong("worth_of_a_label", "predicts one number", says="3 numbers")
+def several():
+    return _prediction(guess=2.3)
+
+
+@wrong("worth_of_a_label", "predicts in words", says="found a str")
+def several():
+    return _prediction(guess=("none", "some", "all"))
+
+
+@wrong("worth_of_a_label", "sums over labels, no 1 / C", says="log C")
+def several():
+    return _prediction(
+        lambda x, y, means: _worth(x, y, means) - math.log(len(means))
     )
 
 
-@wrong("label_leakage", "NaN for an unused label", says="NaN")
+@wrong("worth_of_a_label", "a mean of logarithms", says="mean of logarithms")
 def several():
-    def nats(probabilities, labels):
-        counts = labels.bincount(minlength=probabilities.shape[1])
-        p = counts / counts.sum()
-        h = -(p * p.log()).sum()
-        return h - nll_loss(probabilities.log(), labels)
+    def worth(x, y, means):
+        each = Normal(means, 1.0).log_prob(x[:, None])
+        return (each.gather(1, y[:, None])[:, 0] - each.mean(1)).mean()
 
-    return leakage(nats)
+    return _prediction(worth)
 
 
-@wrong("label_leakage", "cuts off at 0", says="may be negative")
+@wrong("worth_of_a_label", "turns the difference round", says="the sign")
 def several():
-    return leakage(lambda p, y: true_nats(p, y).clamp_min(0))
+    return _prediction(lambda *args: -_worth(*args))
 
 
-@wrong("label_leakage", "the accuracy", says="share of digits that are read")
+@wrong("worth_of_a_label", "sums over the data", says="do not sum")
 def several():
-    return leakage(lambda p, y: (p.argmax(1) == y).float().mean())
+    return _prediction(lambda x, y, means: len(x) * _worth(x, y, means))
 
 
-@wrong("label_leakage", "chooses the wrong model", says="can leave it out")
+@wrong("worth_of_a_label", "leaves log p(x) out", says="is not subtracted")
 def several():
-    return leakage(true_nats, "both networks")
+    def worth(x, y, means):
+        return Normal(means[y], 1.0).log_prob(x).mean()
+
+    return _prediction(worth)
 
 
-@wrong("label_leakage", "does not choose", says="not answered yet")
+@wrong("worth_of_a_label", "takes the likeliest label", says="likeliest")
 def several():
-    return leakage(true_nats, None)
+    def worth(x, y, means):
+        each = Normal(means, 1.0).log_prob(x[:, None])
+        log_p = each.logsumexp(1) - math.log(len(means))
+        return (each.max(1).values - log_p).mean()
+
+    return _prediction(worth)
 
 
-# --- holes -------------------------------------------------------------------
-
-
-def scipy_holes(images, edge=1, corners=False, least=0.5, outside=1):
-    found = []
-    for image in images.numpy():
-        paper = np.pad(image <= least, edge, constant_values=True)
-        structure = np.ones((3, 3)) if corners else None
-        found.append(ndimage.label(paper, structure)[1] - outside)
-    return torch.tensor(found)
-
-
-@right("count_holes", "labels of scipy")
-def _(images):
-    return scipy_holes(images)
-
-
-@right("count_holes", "a flood by max-pooling")
-def _(images):
-    paper = pad((images <= 0.5).double(), (1, 1, 1, 1), value=1.0)
-    n, height, width = paper.shape
-    names = torch.arange(1.0, height * width + 1).double()
-    names = names.view(height, width) * paper
-    while True:
-        wide = max_pool2d(names[:, None], (1, 3), 1, (0, 1))[:, 0]
-        high = max_pool2d(names[:, None], (3, 1), 1, (1, 0))[:, 0]
-        further = torch.maximum(wide, high) * paper
-        if torch.equal(further, names):
-            break
-        names = further
-    return torch.tensor(
-        [len(one[one > 0].unique()) - 1 for one in names.view(n, -1)]
-    )
-
-
-@right("count_holes", "pieces of ink less the Euler number")
-def _(images):
-    ink = pad((images > 0.5).long(), (1, 1, 1, 1))
-    a, b = ink[:, :-1, :-1], ink[:, :-1, 1:]
-    c, d = ink[:, 1:, :-1], ink[:, 1:, 1:]
-    total = a + b + c + d
-    one, three = (total == 1).sum((1, 2)), (total == 3).sum((1, 2))
-    cross = ((total == 2) & (a == d)).sum((1, 2))
-    euler = (one - three - 2 * cross) // 4
-    pieces = [ndimage.label(i, np.ones((3, 3)))[1] for i in ink.numpy()]
-    return torch.tensor(pieces) - euler
-
-
-@wrong("count_holes", "counts the paper outside", says="outside is no hole")
-def _(images):
-    return scipy_holes(images, outside=0)
-
-
-@wrong("count_holes", "puts no paper around", says="put paper around")
-def _(images):
-    return scipy_holes(images, edge=0)
-
-
-@wrong("count_holes", "paper slips through corners", says="slip through")
-def _(images):
-    return scipy_holes(images, corners=True)
-
-
-@wrong("count_holes", "takes all that is not white for ink", says="above 0.5")
-def _(images):
-    return scipy_holes(images, least=0.0)
-
-
-@wrong("count_holes", "counts pieces of ink", says="pieces of ink")
-def _(images):
-    found = [
-        ndimage.label(i > 0.5, np.ones((3, 3)))[1] for i in images.numpy()
-    ]
-    return torch.tensor(found)
-
-
-@wrong("count_holes", "one number for all", says="all images together")
-def _(images):
-    return scipy_holes(images).sum()
-
-
-@wrong("count_holes", "whether there is a hole", says="not how many")
-def _(images):
-    return scipy_holes(images).clamp_max(1)
-
-
-@wrong("count_holes", "a constant", says="the holes")
-def _(images):
-    return torch.ones(len(images))
+@wrong("worth_of_a_label", "always says log 10", says="expected")
+def several():
+    return _prediction(lambda x, y, means: math.log(10))

@@ -4,528 +4,593 @@ import math
 
 import numpy as np
 import torch
-from torch.distributions import Normal, kl_divergence
-from torch.nn.functional import binary_cross_entropy_with_logits
+from scipy import ndimage
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.metrics import log_loss
+from sklearn.neighbors import KNeighborsClassifier
+from torch.nn.functional import max_pool2d, nll_loss, one_hot, pad
 
 from answers import right, wrong
 
-NAN = math.nan
-
-# --- withhold ----------------------------------------------------------------
+# --- a linear probe ----------------------------------------------------------
 
 
-@right("withhold_conditions", "masked_fill")
-def _(y, share):
-    return y.masked_fill(torch.rand(y.shape) < share, NAN)
+def logistic(z, y):
+    return LogisticRegression(max_iter=2000).fit(z, y)
 
 
-@right("withhold_conditions", "where, with Bernoulli draws")
-def _(y, share):
-    hide = torch.bernoulli(torch.full(y.shape, share)).bool()
-    return torch.where(hide, torch.tensor(NAN), y)
+def least_squares(z, y, column=True):
+    z = torch.cat([z, torch.ones(len(z), 1)], 1) if column else z
+    return torch.linalg.lstsq(z, one_hot(y, 10).float()).solution
 
 
-@right("withhold_conditions", "a copy in NumPy")
-def _(y, share):
-    y = y.numpy().astype(np.float64)
-    y[np.random.random(y.shape) < share] = NAN
-    return y
+@right("linear_probe", "logistic regression of scikit-learn")
+def _(learn, learn_labels, held, held_labels):
+    return logistic(learn, learn_labels).score(held, held_labels)
 
 
-@wrong("withhold_conditions", "puts a zero", says="0 is a value")
-def _(y, share):
-    return y.masked_fill(torch.rand(y.shape) < share, 0.0)
+@right("linear_probe", "least squares with a column of ones")
+def _(learn, learn_labels, held, held_labels):
+    weights = least_squares(learn, learn_labels)
+    held = torch.cat([held, torch.ones(len(held), 1)], 1)
+    return ((held @ weights).argmax(1) == held_labels).float().mean()
 
 
-@wrong("withhold_conditions", "multiplies by a mask", says="0 is a value")
-def _(y, share):
-    return y * (torch.rand(y.shape) >= share)
+@right("linear_probe", "ridge regression, as a NumPy number")
+def _(learn, learn_labels, held, held_labels):
+    probe = RidgeClassifier().fit(learn.numpy(), learn_labels.numpy())
+    return np.mean(probe.predict(held.numpy()) == held_labels.numpy())
+
+
+@wrong("linear_probe", "learns from the held codes", says="learn from held")
+def _(learn, learn_labels, held, held_labels):
+    return logistic(held, held_labels).score(held, held_labels)
+
+
+@wrong("linear_probe", "learns from all codes", says="learn from held")
+def _(learn, learn_labels, held, held_labels):
+    z = torch.cat([learn, held])
+    y = torch.cat([learn_labels, held_labels])
+    return logistic(z, y).score(held, held_labels)
 
 
 @wrong(
-    "withhold_conditions",
-    "all conditions of a digit at once",
-    says="of a digit are not withheld independently",
+    "linear_probe",
+    "is scored on the codes that it learned from",
+    says="scored on the codes that it learned from",
 )
-def _(y, share):
-    return y.masked_fill(torch.rand(len(y), 1) < share, NAN)
+def _(learn, learn_labels, held, held_labels):
+    return logistic(learn, learn_labels).score(learn, learn_labels)
+
+
+@wrong("linear_probe", "has no intercept", says="intercept")
+def _(learn, learn_labels, held, held_labels):
+    weights = least_squares(learn, learn_labels, column=False)
+    return ((held @ weights).argmax(1) == held_labels).float().mean()
+
+
+@wrong("linear_probe", "uses the nearest codes", says="no straight line")
+def _(learn, learn_labels, held, held_labels):
+    probe = KNeighborsClassifier(5).fit(learn, learn_labels)
+    return probe.score(held, held_labels)
+
+
+@wrong("linear_probe", "counts the digits", says="it should be a share")
+def _(learn, learn_labels, held, held_labels):
+    read = logistic(learn, learn_labels).predict(held)
+    return (read == held_labels.numpy()).sum()
+
+
+@wrong("linear_probe", "the share of errors", says="the share of errors")
+def _(learn, learn_labels, held, held_labels):
+    return 1 - logistic(learn, learn_labels).score(held, held_labels)
+
+
+@wrong("linear_probe", "a constant", says="the share of held labels")
+def _(learn, learn_labels, held, held_labels):
+    return 0.9
+
+
+# --- slant -------------------------------------------------------------------
+
+
+def lean(images, centred=True, swapped=False):
+    """Minus the slope of the column by the row."""
+    ink = images.double()
+    r = torch.arange(images.shape[1]).double()[:, None]
+    c = torch.arange(images.shape[2]).double()
+    if centred:
+        mass = ink.sum((1, 2), keepdim=True).clamp_min(1e-9)
+        r = r - (ink * r).sum((1, 2), keepdim=True) / mass
+        c = c - (ink * c).sum((1, 2), keepdim=True) / mass
+    by = (ink * (c if swapped else r).square()).sum((1, 2))
+    return -(ink * r * c).sum((1, 2)) / by.clamp_min(1e-9)
+
+
+@right("slant_from_moments", "moments about the centre of mass")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(images)))
+
+
+@right("slant_from_moments", "raw moments in float32")
+def _(images):
+    _, height, width = images.shape
+    r, c = torch.arange(height)[:, None], torch.arange(width)
+    mass = images.sum((1, 2)).clamp_min(1e-9)
+
+    def mean(v):
+        return (images * v).sum((1, 2)) / mass
+
+    joint = mean(r * c) - mean(r + 0 * c) * mean(c + 0 * r)
+    spread = mean(r * r) - mean(r + 0 * c).square()
+    return -torch.atan2(joint, spread) * 180 / math.pi
+
+
+@right("slant_from_moments", "a line fitted by NumPy, image by image")
+def _(images):
+    found = []
+    for image in images.numpy():
+        r, c = np.nonzero(image)
+        if not len(r):
+            found.append(0.0)
+            continue
+        weights = np.sqrt(image[r, c].astype(float))
+        slope = np.polyfit(r, c, 1, w=weights)[0]
+        found.append(-math.degrees(math.atan(slope)))
+    return np.array(found)
+
+
+@wrong("slant_from_moments", "no minus sign", says="minus sign")
+def _(images):
+    return -torch.rad2deg(torch.atan(lean(images)))
+
+
+@wrong("slant_from_moments", "rows and columns swapped", says="swapped")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(images, swapped=True)))
 
 
 @wrong(
-    "withhold_conditions",
-    "one draw for all digits",
-    says="not one for all digits",
+    "slant_from_moments",
+    "swapped, and no minus sign",
+    says="swapped, and the minus sign",
 )
-def _(y, share):
-    return y.masked_fill(torch.rand(y.shape[1]) < share, NAN)
+def _(images):
+    return -torch.rad2deg(torch.atan(lean(images, swapped=True)))
 
 
-@wrong("withhold_conditions", "keeps with the probability", says="not to keep")
-def _(y, share):
-    return y.masked_fill(torch.rand(y.shape) > share, NAN)
+@wrong("slant_from_moments", "radians", says="radians")
+def _(images):
+    return torch.atan(lean(images))
 
 
-@wrong("withhold_conditions", "ignores the probability", says="of 0 nothing")
-def _(y, share):
-    return y.masked_fill(torch.rand(y.shape) < 0.25, NAN)
+@wrong("slant_from_moments", "the slope", says="this is the slope")
+def _(images):
+    return lean(images)
 
 
-@wrong("withhold_conditions", "writes into its input", says="in place")
-def _(y, share):
-    y[torch.rand(y.shape) < share] = NAN
-    return y
+@wrong("slant_from_moments", "moments about the corner", says="corner")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(images, centred=False)))
 
 
-@wrong("withhold_conditions", "revives what is unknown", says="must stay NaN")
-def _(y, share):
-    return y.nan_to_num(0.0).masked_fill(torch.rand(y.shape) < share, NAN)
+@wrong("slant_from_moments", "ignores the ink", says="all values are 0")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(torch.ones_like(images))))
 
 
-@wrong("withhold_conditions", "returns the mask", says="with a probability")
-def _(y, share):
-    return (torch.rand(y.shape) >= share).float()
+@wrong("slant_from_moments", "NaN for a blank image", says="NaN")
+def _(images):
+    r = torch.arange(images.shape[1])[:, None]
+    empty = 0 * images.sum((1, 2)) / images.sum((1, 2))
+    return torch.rad2deg(torch.atan(lean(images))) + empty + 0 * r.sum()
 
 
-# --- the price of a factor ---------------------------------------------------
+# --- the shuffled control ----------------------------------------------------
 
 
-def proof(**other):
-    blanks = {
-        "posterior_variance": lambda s, sigma: sigma**2 / (s**2 + sigma**2),
-        "posterior_weight": lambda s, sigma: s / (s**2 + sigma**2),
-        "mean_square": lambda s, sigma: s**2 / (s**2 + sigma**2),
-        "price": lambda s, sigma: 0.5 * torch.log(1 + s**2 / sigma**2),
-    }
-    return blanks | other
+@right("shuffled_control", "shuffles the labels")
+def _(probe, learn, labels, held, held_labels):
+    scores = [
+        probe(learn, labels[torch.randperm(len(labels))], held, held_labels)
+        for _ in range(5)
+    ]
+    return sum(scores) / 5
 
 
-@right("price_of_a_factor", "the closed forms")
-def several():
-    return proof()
+@right("shuffled_control", "shuffles the codes, with a seed")
+def _(probe, learn, labels, held, held_labels):
+    shuffle = np.random.default_rng(0)
+    total = 0
+    for _ in range(5):
+        order = shuffle.permutation(len(labels))
+        total += probe(learn[order], labels, held, held_labels) / 5
+    return torch.tensor(total)
 
 
-@right("price_of_a_factor", "from the precision")
-def several():
-    def variance(s, sigma):
-        return 1 / (1 + (s / sigma).square())
+@wrong("shuffled_control", "shuffles both alike", says="still belongs")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.randperm(len(labels))
+        total += probe(learn[order], labels[order], held, held_labels)
+    return total / 5
 
+
+@wrong("shuffled_control", "does not shuffle", says="still belongs")
+def _(probe, learn, labels, held, held_labels):
+    return probe(learn, labels, held, held_labels)
+
+
+@wrong("shuffled_control", "shuffles the held labels", says="scored on held")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.randperm(len(held_labels))
+        total += probe(learn, labels, held, held_labels[order])
+    return total / 5
+
+
+@wrong("shuffled_control", "draws labels anew", says="drawn anew")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        other = torch.randint(int(labels.max()) + 1, (len(labels),))
+        total += probe(learn, other, held, held_labels)
+    return total / 5
+
+
+@wrong("shuffled_control", "a single shuffle", says="one shuffle only")
+def _(probe, learn, labels, held, held_labels):
+    order = torch.randperm(len(labels))
+    return probe(learn, labels[order], held, held_labels)
+
+
+@wrong("shuffled_control", "the same shuffle each time", says="one shuffle")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.randperm(
+            len(labels), generator=torch.Generator().manual_seed(0)
+        )
+        total += probe(learn, labels[order], held, held_labels)
+    return total / 5
+
+
+@wrong("shuffled_control", "the sum of the scores", says="divide it by five")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.randperm(len(labels))
+        total += probe(learn, labels[order], held, held_labels)
+    return total
+
+
+@wrong("shuffled_control", "ten rounds", says="not the mean of five")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(10):
+        order = torch.randperm(len(labels))
+        total += probe(learn, labels[order], held, held_labels)
+    return total / 10
+
+
+# --- style within a label ----------------------------------------------------
+
+
+def by_mean(values, labels, learn_values, learn_labels):
+    means = torch.zeros(10)
+    for y in learn_labels.unique():
+        means[y] = learn_values[learn_labels == y].mean()
+    return values - means[labels]
+
+
+def r_squared(values, guesses):
+    off = (values - guesses).square().sum()
+    return 1 - off / (values - values.mean()).square().sum()
+
+
+def style(predicted=(0.36, 0.0), within=by_mean, share=r_squared):
     return {
-        "posterior_variance": variance,
-        "posterior_weight": lambda s, sigma: (
-            variance(s, sigma) * s / sigma.square()
-        ),
-        "mean_square": lambda s, sigma: 1 - variance(s, sigma),
-        "price": lambda s, sigma: (-variance(s, sigma).log() / 2).numpy(),
+        "predicted_scores": lambda: predicted,
+        "within_label": within,
+        "explained": share,
     }
 
 
-@wrong("price_of_a_factor", "forgets the prior", says="the prior is missing")
+@right("style_within_label", "means by a loop")
 def several():
-    return proof(posterior_variance=lambda s, sigma: sigma**2 / s**2)
+    return style()
 
 
-@wrong("price_of_a_factor", "takes s for 1", says="s is missing")
+@right("style_within_label", "one-hot products and another prediction")
 def several():
-    return proof(posterior_variance=lambda s, sigma: sigma**2 / (1 + sigma**2))
+    def within(values, labels, learn_values, learn_labels):
+        rows = one_hot(learn_labels, 10).double()
+        counts = rows.sum(0).clamp_min(1)
+        means = rows.T @ learn_values.double() / counts
+        return values - means[labels]
+
+    def share(values, guesses):
+        left = (values - guesses).square().mean()
+        return float(1 - left / values.var(correction=0))
+
+    return style(torch.tensor([0.6, 0.6]), within, share)
+
+
+@wrong("style_within_label", "no prediction", says="no prediction yet")
+def several():
+    return style(None)
+
+
+@wrong("style_within_label", "one prediction for both", says="two numbers")
+def several():
+    return style((0.36,))
 
 
 @wrong(
-    "price_of_a_factor",
-    "adds standard deviations",
-    says="add variances",
+    "style_within_label",
+    "takes the means of the held digits",
+    says="may not look at them",
 )
 def several():
-    return proof(posterior_variance=lambda s, sigma: sigma / (s + sigma))
+    def within(values, labels, learn_values, learn_labels):
+        return by_mean(values, labels, values, labels)
+
+    return style(within=within)
 
 
-@wrong("price_of_a_factor", "undoes the scale", says="forgets the prior")
+@wrong(
+    "style_within_label",
+    "takes the mean of all digits",
+    says="not that of the label",
+)
 def several():
-    return proof(posterior_weight=lambda s, sigma: 1 / s + 0 * sigma)
+    def within(values, labels, learn_values, learn_labels):
+        return values - learn_values.mean()
+
+    return style(within=within)
 
 
-@wrong("price_of_a_factor", "mu is the factor", says="it varies less")
+@wrong("style_within_label", "returns the means", says="what remains")
 def several():
-    return proof(mean_square=lambda s, sigma: torch.ones_like(s))
+    def within(*args):
+        return args[0] - by_mean(*args)
+
+    return style(within=within)
 
 
-@wrong("price_of_a_factor", "no noise in the observation", says="noise too")
+@wrong(
+    "style_within_label",
+    "takes the squared correlation",
+    says="squared correlation",
+)
 def several():
-    return proof(mean_square=lambda s, sigma: (s**2 / (s**2 + sigma**2)) ** 2)
+    def share(values, guesses):
+        return torch.stack([values, guesses]).corrcoef()[0, 1].square()
+
+    return style(share=share)
 
 
-@wrong("price_of_a_factor", "no half", says="one half is missing")
+@wrong("style_within_label", "measures from 0", says="not from 0")
 def several():
-    return proof(price=lambda s, sigma: torch.log(1 + s**2 / sigma**2))
+    def share(values, guesses):
+        off = (values - guesses).square().sum()
+        return 1 - off / values.square().sum()
+
+    return style(share=share)
 
 
-@wrong("price_of_a_factor", "no 1", says="the 1 in the logarithm")
+@wrong("style_within_label", "cuts R^2 off at 0", says="may be negative")
 def several():
-    return proof(price=lambda s, sigma: torch.log(s / sigma))
+    def share(values, guesses):
+        return r_squared(values, guesses).clamp_min(0)
+
+    return style(share=share)
 
 
-@wrong("price_of_a_factor", "the sign", says="never negative")
+@wrong("style_within_label", "the error itself", says="mean squared error")
 def several():
-    return proof(price=lambda s, sigma: -torch.log(1 + s**2 / sigma**2) / 2)
+    def share(values, guesses):
+        return (values - guesses).square().mean()
+
+    return style(share=share)
 
 
-@wrong("price_of_a_factor", "standard deviations", says="variances belong")
+# --- leakage -----------------------------------------------------------------
+
+
+def entropy(labels):
+    p = labels.bincount() / len(labels)
+    return -torch.special.xlogy(p, p).sum()
+
+
+def leakage(nats, answer="decoder only"):
+    return {"label_information": nats, "tells_more": lambda: answer}
+
+
+def true_nats(probabilities, labels):
+    own = probabilities[torch.arange(len(labels)), labels]
+    return entropy(labels) + own.log().mean()
+
+
+@right("label_leakage", "entropy and mean log probability")
 def several():
-    return proof(price=lambda s, sigma: torch.log(1 + s / sigma) / 2)
+    return leakage(true_nats)
 
 
-@wrong("price_of_a_factor", "bits", says="bits")
+@right("label_leakage", "scikit-learn and NumPy")
 def several():
-    return proof(price=lambda s, sigma: torch.log2(1 + s**2 / sigma**2) / 2)
+    def nats(probabilities, labels):
+        kinds = range(probabilities.shape[1])
+        counts = np.unique(labels.numpy(), return_counts=True)[1]
+        p = counts / counts.sum()
+        rows = probabilities.double().numpy()
+        rows = rows / rows.sum(1, keepdims=True)
+        cross = log_loss(labels.numpy(), rows, labels=kinds)
+        return -(p * np.log(p)).sum() - cross
+
+    return leakage(nats, "Decoder only")
 
 
-# --- factors in use ----------------------------------------------------------
-
-
-def table(model, x, y):
-    """The KL of each row and dimension."""
-    mu, logvar = model.encode(x, y)
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
-
-
-def in_use(count, guess=3):
-    return {
-        "predicted_dimensions": lambda: guess,
-        "dimensions_in_use": count,
-    }
-
-
-@right("factors_in_use", "the formula")
+@right("label_leakage", "the mean of log ratios")
 def several():
-    return in_use(
-        lambda m, x, y, least: (table(m, x, y).mean(0) > least).sum()
+    def nats(probabilities, labels):
+        share = labels.bincount() / len(labels)
+        own = probabilities.gather(1, labels[:, None])[:, 0]
+        return (own / share[labels]).log().mean().item()
+
+    return leakage(nats)
+
+
+@wrong("label_leakage", "no entropy", says="entropy of the labels is missing")
+def several():
+    return leakage(lambda p, y: -nll_loss(p.log(), y))
+
+
+@wrong("label_leakage", "the cross-entropy", says="how far below the entropy")
+def several():
+    return leakage(lambda p, y: nll_loss(p.log(), y))
+
+
+@wrong("label_leakage", "bits", says="bits")
+def several():
+    return leakage(lambda p, y: true_nats(p, y) / math.log(2))
+
+
+@wrong("label_leakage", "ln C as the entropy", says="equally frequent")
+def several():
+    return leakage(lambda p, y: math.log(p.shape[1]) - nll_loss(p.log(), y))
+
+
+@wrong(
+    "label_leakage",
+    "the logarithm of the mean",
+    says="logarithm of each probability first",
+)
+def several():
+    return leakage(
+        lambda p, y: entropy(y) + p.gather(1, y[:, None]).mean().log()
     )
 
 
-@right("factors_in_use", "torch.distributions, and a wrong prediction")
+@wrong("label_leakage", "NaN for an unused label", says="NaN")
 def several():
-    @torch.no_grad()
-    def count(model, x, y, least):
-        mu, logvar = model.encode(x, y)
-        q = Normal(mu, torch.exp(logvar / 2))
-        kl = kl_divergence(q, Normal(0.0, 1.0)).mean(0)
-        return sum(1 for one in kl.tolist() if one > least)
+    def nats(probabilities, labels):
+        counts = labels.bincount(minlength=probabilities.shape[1])
+        p = counts / counts.sum()
+        h = -(p * p.log()).sum()
+        return h - nll_loss(probabilities.log(), labels)
 
-    return in_use(count, 4.0)
+    return leakage(nats)
 
 
-@wrong("factors_in_use", "no prediction", says="no prediction yet")
+@wrong("label_leakage", "cuts off at 0", says="may be negative")
 def several():
-    return in_use(lambda m, x, y, least: 3, None)
+    return leakage(lambda p, y: true_nats(p, y).clamp_min(0))
 
 
-@wrong("factors_in_use", "the variance of mu", says="not the variance of mu")
+@wrong("label_leakage", "the accuracy", says="share of digits that are read")
 def several():
-    return in_use(
-        lambda m, x, y, least: (m.encode(x, y)[0].var(0) > least).sum()
+    return leakage(lambda p, y: (p.argmax(1) == y).float().mean())
+
+
+@wrong("label_leakage", "chooses the wrong model", says="can leave it out")
+def several():
+    return leakage(true_nats, "both networks")
+
+
+@wrong("label_leakage", "does not choose", says="not answered yet")
+def several():
+    return leakage(true_nats, None)
+
+
+# --- holes -------------------------------------------------------------------
+
+
+def scipy_holes(images, edge=1, corners=False, least=0.5, outside=1):
+    found = []
+    for image in images.numpy():
+        paper = np.pad(image <= least, edge, constant_values=True)
+        structure = np.ones((3, 3)) if corners else None
+        found.append(ndimage.label(paper, structure)[1] - outside)
+    return torch.tensor(found)
+
+
+@right("count_holes", "labels of scipy")
+def _(images):
+    return scipy_holes(images)
+
+
+@right("count_holes", "a flood by max-pooling")
+def _(images):
+    paper = pad((images <= 0.5).double(), (1, 1, 1, 1), value=1.0)
+    n, height, width = paper.shape
+    names = torch.arange(1.0, height * width + 1).double()
+    names = names.view(height, width) * paper
+    while True:
+        wide = max_pool2d(names[:, None], (1, 3), 1, (0, 1))[:, 0]
+        high = max_pool2d(names[:, None], (3, 1), 1, (1, 0))[:, 0]
+        further = torch.maximum(wide, high) * paper
+        if torch.equal(further, names):
+            break
+        names = further
+    return torch.tensor(
+        [len(one[one > 0].unique()) - 1 for one in names.view(n, -1)]
     )
 
 
-@wrong("factors_in_use", "the largest KL", says="not the largest")
-def several():
-    return in_use(lambda m, x, y, least: (table(m, x, y) > least).any(0).sum())
+@right("count_holes", "pieces of ink less the Euler number")
+def _(images):
+    ink = pad((images > 0.5).long(), (1, 1, 1, 1))
+    a, b = ink[:, :-1, :-1], ink[:, :-1, 1:]
+    c, d = ink[:, 1:, :-1], ink[:, 1:, 1:]
+    total = a + b + c + d
+    one, three = (total == 1).sum((1, 2)), (total == 3).sum((1, 2))
+    cross = ((total == 2) & (a == d)).sum((1, 2))
+    euler = (one - three - 2 * cross) // 4
+    pieces = [ndimage.label(i, np.ones((3, 3)))[1] for i in ink.numpy()]
+    return torch.tensor(pieces) - euler
 
 
-@wrong("factors_in_use", "the sum over the rows", says="a mean is wanted")
-def several():
-    return in_use(lambda m, x, y, least: (table(m, x, y).sum(0) > least).sum())
+@wrong("count_holes", "counts the paper outside", says="outside is no hole")
+def _(images):
+    return scipy_holes(images, outside=0)
 
 
-@wrong("factors_in_use", "no half", says="one half is missing")
-def several():
-    return in_use(
-        lambda m, x, y, least: (2 * table(m, x, y).mean(0) > least).sum()
-    )
+@wrong("count_holes", "puts no paper around", says="put paper around")
+def _(images):
+    return scipy_holes(images, edge=0)
 
 
-@wrong("factors_in_use", "counts what is not used", says="not below")
-def several():
-    return in_use(
-        lambda m, x, y, least: (table(m, x, y).mean(0) <= least).sum()
-    )
+@wrong("count_holes", "paper slips through corners", says="slip through")
+def _(images):
+    return scipy_holes(images, corners=True)
 
 
-@wrong("factors_in_use", "the KL of the mean code", says="then the mean")
-def several():
-    def count(model, x, y, least):
-        mu, logvar = (p.mean(0) for p in model.encode(x, y))
-        kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
-        return (kl > least).sum()
+@wrong("count_holes", "takes all that is not white for ink", says="above 0.5")
+def _(images):
+    return scipy_holes(images, least=0.0)
 
-    return in_use(count)
 
+@wrong("count_holes", "counts pieces of ink", says="pieces of ink")
+def _(images):
+    found = [
+        ndimage.label(i > 0.5, np.ones((3, 3)))[1] for i in images.numpy()
+    ]
+    return torch.tensor(found)
 
-@wrong("factors_in_use", "a constant", says="use the model")
-def several():
-    return in_use(lambda m, x, y, least: 3)
 
+@wrong("count_holes", "one number for all", says="all images together")
+def _(images):
+    return scipy_holes(images).sum()
 
-@wrong("factors_in_use", "ignores the conditions", says="raises")
-def several():
-    return in_use(
-        lambda m, x, y, least: (table(m, x, None).mean(0) > least).sum()
-    )
 
+@wrong("count_holes", "whether there is a hole", says="not how many")
+def _(images):
+    return scipy_holes(images).clamp_max(1)
 
-# --- requests ----------------------------------------------------------------
 
-
-def near(rows, wish, tolerance):
-    return (rows - wish).abs() <= tolerance
-
-
-def true_meets(rows, wish, tolerance):
-    return (near(rows, wish, tolerance) | wish.isnan()).all(1)
-
-
-def requests(meets=true_meets, answer="D"):
-    return {"meets": meets, "hardly_in_the_data": lambda: answer}
-
-
-@right("requests_met", "free or near")
-def several():
-    return requests()
-
-
-@right("requests_met", "only the given columns, in NumPy")
-def several():
-    def meets(rows, wish, tolerance):
-        given = ~np.isnan(wish.numpy())
-        off = np.abs(rows.numpy()[:, given] - wish.numpy()[given])
-        return (off <= tolerance.numpy()[given]).all(1)
-
-    return requests(meets, "d")
-
-
-@right("requests_met", "by loops, as numbers")
-def several():
-    def meets(rows, wish, tolerance):
-        found = []
-        for row in rows:
-            bad = 0
-            for v, w, d in zip(row, wish, tolerance):
-                bad += bool((v - w).abs() > d)  # False for NaN
-            found.append(float(bad == 0))
-        return torch.tensor(found)
-
-    return requests(meets)
-
-
-@wrong("requests_met", "compares with NaN", says="NaN is always False")
-def several():
-    return requests(lambda *a: near(*a).all(1))
-
-
-@wrong("requests_met", "takes NaN for 0", says="NaN is not 0")
-def several():
-    return requests(lambda r, w, t: near(r, w.nan_to_num(0.0), t).all(1))
-
-
-@wrong("requests_met", "any instead of all", says="not any")
-def several():
-    return requests(lambda r, w, t: near(r, w, t).any(1))
-
-
-@wrong("requests_met", "signed differences", says="take its size")
-def several():
-    return requests(lambda r, w, t: (~(r - w > t)).all(1))
-
-
-@wrong("requests_met", "strictly less", says="is allowed")
-def several():
-    return requests(lambda r, w, t: (((r - w).abs() < t) | w.isnan()).all(1))
-
-
-@wrong("requests_met", "ignores the tolerance", says="tolerance is not used")
-def several():
-    return requests(lambda r, w, t: ((r == w) | w.isnan()).all(1))
-
-
-@wrong("requests_met", "returns the share", says="not their share")
-def several():
-    return requests(lambda *a: true_meets(*a).float().mean())
-
-
-@wrong("requests_met", "one answer for each entry", says="not for each entry")
-def several():
-    return requests(lambda r, w, t: near(r, w, t) | w.isnan())
-
-
-@wrong("requests_met", "a constant", says="whatever the request")
-def several():
-    return requests(lambda r, w, t: torch.ones(len(r)))
-
-
-@wrong("requests_met", "looks at single conditions", says="together")
-def several():
-    return requests(answer="C")
-
-
-@wrong("requests_met", "does not answer", says="not answered yet")
-def several():
-    return requests(answer=None)
-
-
-# --- a false condition -------------------------------------------------------
-
-
-def elbo(model, x, to_encoder, to_decoder, noise):
-    mu, logvar = model.encode(x, to_encoder)
-    z = mu + (logvar / 2).exp() * noise
-    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
-    return model.log_likelihood(x, z, to_decoder) - kl
-
-
-def false(bound=elbo, answer="yes"):
-    return {"bound_told": bound, "still_a_bound": lambda: answer}
-
-
-@right("false_condition", "the model's log-likelihood")
-def several():
-    return false()
-
-
-@right("false_condition", "cross-entropy and torch.distributions")
-def several():
-    def bound(model, x, to_encoder, to_decoder, noise):
-        with torch.no_grad():
-            mu, logvar = model.encode(x, to_encoder)
-            q = Normal(mu, torch.exp(0.5 * logvar))
-            z = q.mean + q.stddev * noise
-            logits = model.decode(z, to_decoder).flatten(1)
-            missed = binary_cross_entropy_with_logits(
-                logits, x, reduction="none"
-            ).sum(-1)
-            kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
-            return (-missed - kl).double()
-
-    return false(bound, " Yes")
-
-
-@wrong("false_condition", "tells both the truth", says="the encoder is told")
-def several():
-    return false(lambda m, x, a, b, e: elbo(m, x, b, b, e))
-
-
-@wrong("false_condition", "deceives both", says="the decoder is told")
-def several():
-    return false(lambda m, x, a, b, e: elbo(m, x, a, a, e))
-
-
-@wrong("false_condition", "swaps the conditions", says="changed places")
-def several():
-    return false(lambda m, x, a, b, e: elbo(m, x, b, a, e))
-
-
-@wrong("false_condition", "no KL", says="the KL is missing")
-def several():
-    def bound(m, x, a, b, e):
-        mu, logvar = m.encode(x, a)
-        return m.log_likelihood(x, mu + (logvar / 2).exp() * e, b)
-
-    return false(bound)
-
-
-@wrong("false_condition", "the loss", says="not a loss")
-def several():
-    return false(lambda *a: -elbo(*a))
-
-
-@wrong("false_condition", "no noise", says="noise is not used")
-def several():
-    return false(lambda m, x, a, b, e: elbo(m, x, a, b, 0 * e))
-
-
-@wrong("false_condition", "noise of its own", says="the bound")
-def several():
-    return false(lambda m, x, a, b, e: elbo(m, x, a, b, torch.randn_like(e)))
-
-
-@wrong("false_condition", "the mean over the batch", says="one value for each")
-def several():
-    return false(lambda *a: elbo(*a).mean())
-
-
-@wrong("false_condition", "says that it is no bound", says="ask how q")
-def several():
-    return false(answer="no")
-
-
-# --- two rings ---------------------------------------------------------------
-
-
-def pair(angle):
-    angle = torch.deg2rad(angle)
-    return torch.stack([angle.cos(), angle.sin()], 1)
-
-
-def rings(tell=pair, left=(2, 2, 1, 0)):
-    return {"as_condition": tell, "dimensions_left": lambda: left}
-
-
-@right("two_rings", "cosine and sine")
-def several():
-    return rings()
-
-
-@right("two_rings", "NumPy, and a tensor of counts")
-def several():
-    def tell(angle):
-        angle = angle.numpy().astype(float) * np.pi / 180
-        return np.column_stack([np.cos(angle), np.sin(angle)])
-
-    return rings(tell, torch.tensor([2, 2, 1, 0]))
-
-
-@wrong("two_rings", "takes degrees for radians", says="in degrees")
-def several():
-    return rings(lambda a: torch.stack([a.cos(), a.sin()], 1))
-
-
-@wrong("two_rings", "sine first", says="cosine comes first")
-def several():
-    return rings(lambda a: pair(a).flip(1))
-
-
-@wrong("two_rings", "the angle as a number", says="are neighbours")
-def several():
-    return rings(lambda a: a[:, None] + 0)
-
-
-@wrong("two_rings", "the angle in radians", says="jumps at 180")
-def several():
-    return rings(lambda a: torch.deg2rad(a)[:, None])
-
-
-@wrong("two_rings", "the cosine alone", says="tell up from down")
-def several():
-    return rings(lambda a: pair(a)[:, :1])
-
-
-@wrong("two_rings", "columns for rows", says="swapped")
-def several():
-    return rings(lambda a: pair(a).T.contiguous())
-
-
-@wrong("two_rings", "one dimension for a circle", says="runs in a circle")
-def several():
-    return rings(left=(2, 1, 1, 0))
-
-
-@wrong("two_rings", "forgets the ring", says="which of two rings")
-def several():
-    return rings(left=[2, 2, 0, 0])
-
-
-@wrong("two_rings", "a single count", says="four numbers")
-def several():
-    return rings(left=2)
-
-
-@wrong("two_rings", "no counts", says="not answered yet")
-def several():
-    return rings(left=None)
+@wrong("count_holes", "a constant", says="the holes")
+def _(images):
+    return torch.ones(len(images))
