@@ -229,20 +229,15 @@ def _terms(model: VAE, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
 
 # in an order that gives nothing away
 PATIENTS = (
-    SharedNoise,
-    MeanOverPixels,
-    SigmoidTwice,
-    KLOverBatch,
-    DetachedNoise,
-    LogSigmaForLogVariance,
-    SigmoidForgotten,
-    WrongSign,
-    MissingHalf,
-    NoSampling,
+    *(SharedNoise, MeanOverPixels, SigmoidTwice, KLOverBatch),
+    *(DetachedNoise, LogSigmaForLogVariance, SigmoidForgotten),
+    *(WrongSign, MissingHalf, NoSampling),
 )
 
 
-def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
+def check_up(
+    model: VAE, x: Tensor, generator: torch.Generator, y: Tensor | None = None
+) -> dict[str, bool]:
     """What a healthy VAE must satisfy, whatever it has learned.
 
     Each test holds the terms of the model against the definition, in double
@@ -250,9 +245,12 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
     single precision in the loss. So a trained model is not needed.
 
     Args:
-        model: a VAE; a copy of it is looked at.
+        model: a VAE or CVAE of binary pixels with the prior N(0, I); a copy
+            of it is looked at.
         x: rows, (B, *shape), at least two.
         generator: source of the noise.
+        y: labels, (B,), of a CVAE; two more tests ask whether both networks
+            read them.
 
     Returns:
         Name of each test -> whether it passed.
@@ -262,33 +260,35 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
         >>> found = check_up(model, torch.eye(4), torch.Generator())
         >>> all(found.values())
         True
+        >>> model, y = LabelToDecoderOnly(2, shape=(4,)), torch.arange(4)
+        >>> found = check_up(model, torch.eye(4), torch.Generator(), y)
+        >>> [test for test in found if not found[test]]
+        ['the encoder reads the label']
     """
     state = generator.get_state()
     model, x = copy.deepcopy(model).double(), x.double()
-    mu, logvar = model.encode(x)
-    first = model(x, noise=generator)
+    mu, logvar = model.encode(x, y)
+    first = model(x, y, generator)
     generator.set_state(state)  # the same noise once more
     z = reparameterize(mu, logvar, generator)
     log_p = nn.functional.logsigmoid
-    logits = VAE.decode(model, z).flatten(1)
+    logits = VAE.decode(model, z, y).flatten(1)
     x = x.flatten(1).to(logits)
     honest = -(x * log_p(logits) + (1 - x) * log_p(-logits)).sum(-1)
     q = torch.distributions.Normal(mu, (logvar / 2).exp())
     kl = torch.distributions.kl_divergence(
         q, torch.distributions.Normal(0.0, 1.0)
     ).sum(-1)
+    weights = list(model.encoder.parameters())
     gradient = torch.autograd.grad(
-        first["reconstruction"].sum(),
-        list(model.encoder.parameters()),
-        allow_unused=True,
-        retain_graph=True,
+        first["reconstruction"].sum(), weights, allow_unused=True
     )
-    picture = model.decode_mean(z).flatten(1)
+    picture = model.decode_mean(z, y).flatten(1)
 
     def close(a: Tensor, b: Tensor) -> bool:
         return torch.allclose(a, b, rtol=1e-6, atol=1e-6)
 
-    return {
+    found = {
         "the KL is that of torch.distributions": close(first["kl"], kl),
         "the loss is reconstruction plus beta KL": close(
             first["loss"] - first["reconstruction"],
@@ -301,14 +301,21 @@ def check_up(model: VAE, x: Tensor, generator: torch.Generator) -> dict:
             g is not None and bool(g.abs().sum() > 0) for g in gradient
         ),
         "a picture is the mean of p(x|z)": close(picture, logits.sigmoid()),
-        "the zero network pays 784 ln 2": _zero_network(model, x, generator),
+        "the zero network pays 784 ln 2": _of_zeros(model, x, generator, y),
     }
+    if y is not None:  # any other label will do
+        other = (y + 1) % int(model.n_classes)
+        mean, drawn = model.encode(x, other)[0], model.decode_mean(z, other)
+        found["the encoder reads the label"] = not close(mu, mean)
+        drawn = drawn.flatten(1)
+        found["the decoder reads the label"] = not close(picture, drawn)
+    return found
 
 
-def _zero_network(model: Any, x: Tensor, generator) -> bool:
+def _of_zeros(model: Any, x: Tensor, generator: Any, y: Any) -> bool:
     blank = type(model)(**model.options)
     for weight in blank.parameters():
         nn.init.zeros_(weight)
-    loss = blank.to(x)(x, noise=generator)["loss"]
+    loss = blank.to(x)(x, y, generator)["loss"]
     expected = x.shape[-1] * math.log(2)
     return bool(((loss - expected).abs() < 1e-3 * expected).all())

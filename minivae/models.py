@@ -492,9 +492,10 @@ def _has(name: str, value: object, *parts: str) -> None:
 class CVAE(VAE):
     """A VAE that is told the label: q(z|x, y) and p(x|z, y).
 
-    Sohn et al. 2015. The prior of z stays N(0, I) for every label, so the
-    code has no need to say which digit it is. With prior="conditional" it is
-    p(z|y), learned for each label.
+    The prior of z is N(0, I) for every label, as in the model M2 of Kingma
+    et al. 2014 (semi-supervised learning), so the code has no need to say
+    which digit it is. With prior="conditional" it is p(z|y), learned for
+    each label, as in Sohn et al. 2015.
 
     With `conditions`, y is several conditions at once, and NaN stands for
     one that is withheld. Each enters both networks with a 1 if it is given
