@@ -681,4 +681,4 @@ def test_the_chapters_store_the_script_that_is_in_the_package():
                 assert state["state"]["_esm"] == module, path.name
                 assert state["state"]["_css"] == style, path.name
                 chapters.add(path.name[:2])
-    assert chapters >= {"01", "05", "08"}
+    assert chapters >= {"01", "05", "09"}
