@@ -4,10 +4,6 @@ A machine is faster in one second and slower in the next. So what is compared
 runs in turn, round after round, and is quoted as a ratio within a round.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -204,72 +200,3 @@ def _now() -> float:
 def _endless(run: Run, feed: Iterable | None) -> Iterator:
     for epoch in count():
         yield from feed or run.rows_of(epoch)
-
-
-def in_processes(n: int, *words: object) -> dict:
-    """Train with the command line in n processes of one thread each.
-
-    Args:
-        n: how many processes, at least 1.
-        words: of `python -m minivae train`.
-
-    Returns:
-        What the command prints with --json.
-
-    Raises:
-        ValueError: n is not a whole number of at least 1.
-        RuntimeError: it failed; the message is its last line.
-
-    Example:
-        >>> in_processes(0, "--model", "vae")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        ValueError: n: expected a whole number of at least 1, got 0; ...
-    """
-    validate.whole("n", n, 1, 2)
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*start, f"--nproc-per-node={n}", "-m", "minivae", "train"]
-    done = subprocess.run(  # noqa: S603, the words are ours
-        [*command, *map(str, words), "--json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise RuntimeError(f"{n} processes: {' '.join(last):.300}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def expected_rate(
-    seconds: float,
-    size: int,
-    n: int,
-    n_bytes: int,
-    latency: float,
-    bandwidth: float,
-) -> float:
-    """Digits per second of n processes that share each batch.
-
-    The work of a step is divided by n. Then the gradients are added up in a
-    ring: 2 (n - 1) messages after each other, which together carry
-    2 (n - 1) / n of the gradient (Patarasuk & Yuan 2009).
-
-    Args:
-        seconds: of one step of one process with the whole batch.
-        size: digits in the batch of all.
-        n: processes.
-        n_bytes: of the gradient.
-        latency: seconds until a message arrives.
-        bandwidth: bytes a second between two neighbours.
-
-    Returns:
-        Digits per second.
-
-    Example:
-        >>> round(expected_rate(0.01, 128, 2, 10**6, 1e-3, 1e9))
-        16000
-    """
-    turns = 2 * (n - 1)
-    talk = turns * (latency + n_bytes / n / bandwidth)
-    return size / (seconds / n + talk)

@@ -48,6 +48,35 @@ def pictures(shape, n=40, labels=False):
     return Images(images, torch.arange(n) % 10 if labels else None)
 
 
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (nn.Linear(144, 96), (500, 144)),
+        (nn.Conv2d(16, 96, 3, stride=2, padding=1), (20, 16, 16, 16)),
+        (nn.ConvTranspose2d(64, 96, 4, stride=2, padding=1), (20, 64, 8, 8)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_layer_before_a_relu_keeps_the_size_of_what_passes(layer, shape):
+    small = layer.weight.std()
+    networks.start(nn.Sequential(layer))  # the last layer of a network
+    assert layer.weight.std() == small and not layer.bias.any()
+    networks.start(nn.Sequential(layer, nn.ReLU()))
+    passed = layer(draw(*shape)).relu()
+    inner = passed if passed.ndim == 2 else passed[..., 1:-1, 1:-1]
+    assert 0.9 < inner.square().mean() < 1.1
+
+
+def test_convolutions_start_like_this():
+    encoder, decoder = conv(GREY, 4, 2, 1, 0)
+    for layer in (encoder.picture[0], encoder.picture[2], decoder.picture[2]):
+        assert not layer.bias.any()
+        stride = math.prod(layer.stride) if layer.transposed else 1
+        n = layer.weight[:, 0] if layer.transposed else layer.weight[0]
+        found = layer.weight.square().mean() * n.numel() / stride
+        assert 1.7 < found < 2.3  # torch alone: one third
+
+
 def test_every_pair_has_a_name():
     functions = {
         name

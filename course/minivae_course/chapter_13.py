@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minivae import timing
 from minivae.models import CVAE
 from minivae_course.check import (
     Draws,
@@ -454,7 +453,7 @@ def ring(
 ) -> None:
     """The three parts of the time in a ring, and the best size of it.
 
-    Held against `timing.expected_rate`, and the best against all sizes.
+    Held against the formula of the chapter, and the best against all sizes.
     """
     parts = [
         function("per_share", per_share),
@@ -511,13 +510,11 @@ def ring(
             tolerance=1e-6,
         )
         counts = range(1, 400)
-        seconds = [
-            1 / timing.expected_rate(t, 1, n, g, delay, w) for n in counts
-        ]
+        seconds = [_seconds_in_a_ring(n, *given) for n in counts]
         right = counts[int(np.argmin(seconds))]
         n = whole("best_count", best(*given))
         require(n >= 1, f"best_count: found {n}; one process is the least")
-        time = 1 / timing.expected_rate(t, 1, n, g, delay, w)
+        time = _seconds_in_a_ring(n, *given)
         real = math.sqrt(max(a, 0) / b)
         near = {math.floor(real), math.ceil(real)} - {0}
         hint = (
@@ -533,3 +530,10 @@ def ring(
             f"best_count: {n} processes take {time:.4g} s, and {right} take "
             f"{min(seconds):.4g} s. {hint}",
         )
+
+
+def _seconds_in_a_ring(
+    n: int, t: float, g: float, w: float, delay: float
+) -> float:
+    """Of a step that n processes share (Patarasuk & Yuan 2009)."""
+    return t / n + 2 * (n - 1) * (delay + g / n / w)
