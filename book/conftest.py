@@ -3,9 +3,14 @@
 A chapter's seconds are reported, not failed, since machines differ.
 """
 
+import os
 from collections import defaultdict
 
 LIMIT = 60  # seconds on two cores
+# nbval reads the messages of a cell when the cell is done, and a socket keeps
+# a thousand of them. Progress bars that move ten times a second fill it in a
+# minute or two, and then the message that the cell is done is lost.
+os.environ.setdefault("TQDM_MININTERVAL", "10")
 
 
 def pytest_collection_modifyitems(items):
