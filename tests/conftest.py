@@ -54,6 +54,7 @@ SLOW = {
     "test_faults",
     "test_grading",
     "test_lab_in_browser",
+    "test_learning_in_browser",
     "test_pages_in_browser",
     "test_print",
     "test_readme",
