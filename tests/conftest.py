@@ -59,6 +59,7 @@ SLOW = {
     "test_print",
     "test_readme",
     "test_site",
+    "test_trainer_in_browser",
 }
 
 

@@ -6,6 +6,7 @@ the package with `torch.optim.Adam`.
 
 import sys
 from base64 import b64decode, b64encode
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -212,7 +213,8 @@ def test_a_label_that_is_withheld_is_told_as_zeros(engine, lesson):
 SLOPES = """([kind, weights, x, labels, noise, beta]) => {
   const model = made(kind, [7, 5])
   const [w, gradient] = [floats(weights), new Float32Array(model.size)]
-  const [batch, e] = [{ x: floats(x), labels, n: labels.length }, floats(noise)]
+  const batch = { x: floats(x), labels, n: labels.length }
+  const e = floats(noise)
   const other = new Float32Array(model.size)
   lossAndGradient(model, w, batch, e, beta, gradient)
   const places = Array.from(w.keys())
@@ -323,7 +325,7 @@ def test_an_epoch_takes_each_row_once(engine):
           return Array.from({ length: 8 }, () => source.next().value)
         }"""
     )
-    first, second = sum(taken[:4], []), sum(taken[4:], [])
+    first, second = ([*chain(*taken[i : i + 4])] for i in (0, 4))
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
     assert first != sorted(first)

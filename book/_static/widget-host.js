@@ -6,8 +6,10 @@
 (() => {
   const STATE = "application/vnd.jupyter.widget-state+json";
   const VIEW = "application/vnd.jupyter.widget-view+json";
+  // what live_widgets.py has put on `window`, by the class of the widget
   const KNOWN = {
     "minivae.explorer.widget.Explorer": () => window.minivaeExplorer,
+    "minivae.explorer.trainer.Trainer": () => window.minivaeTrainer,
   };
 
   /** Put the bytes, which JSON cannot hold, back into the state. */
