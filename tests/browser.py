@@ -26,7 +26,8 @@ READY = """async () => {
   await window.MathJax?.startup?.promise
   await document.fonts.ready
   const views = document.querySelectorAll("script[type*=widget-view]").length
-  const alive = ".minivae-explorer, .minivae-trainer, .needs-kernel"
+  const alive = [".minivae-explorer", ".minivae-trainer", ".minivae-axes",
+    ".needs-kernel"].join()
   while (document.querySelectorAll(alive).length < views)
     await new Promise(resolve => setTimeout(resolve, 20))
 }"""

@@ -21,8 +21,8 @@ def page_with(path, *widgets):
         "<!doctype html><html lang=en><meta charset=utf-8><title>t</title>"
     ]
     parts += [
-        f"<style>{(FOLDER / f'{name}.css').read_text()}</style>"
-        for name in WIDGETS
+        f"<style>{sheet.read_text(encoding='utf-8')}</style>"
+        for sheet in sorted(FOLDER.glob("*.css"))
     ]
     for widget, view in zip(widgets, data["view_specs"]):
         still = b64encode(widget.still()).decode()

@@ -26,7 +26,12 @@ from scripts import joined
 WIDGET = Path(__file__).resolve().parents[2] / "minivae" / "explorer"
 VIEW = "application/vnd.jupyter.widget-view+json"
 # file -> the name on `window` under which widget-host.js finds it
-WIDGETS = {"explorer": "minivaeExplorer", "trainer": "minivaeTrainer"}
+WIDGETS = {
+    "explorer": "minivaeExplorer",
+    "trainer": "minivaeTrainer",
+    "bound": "minivaeBound",
+    "trick": "minivaeTrick",
+}
 
 
 class KeepStill(SphinxPostTransform):
@@ -61,7 +66,8 @@ def copy_widgets(app, exception: Exception | None) -> None:
     for name in WIDGETS:
         script = static / f"{name}.js"
         script.write_text(classic(name), encoding="utf-8")
-        copy_asset(WIDGET / f"{name}.css", static)
+    for sheet in WIDGET.glob("*.css"):
+        copy_asset(sheet, static)
 
 
 def setup(app) -> dict[str, bool]:

@@ -10,6 +10,8 @@
   const KNOWN = {
     "minivae.explorer.widget.Explorer": () => window.minivaeExplorer,
     "minivae.explorer.trainer.Trainer": () => window.minivaeTrainer,
+    "minivae.explorer.bound.Bound": () => window.minivaeBound,
+    "minivae.explorer.bound.Trick": () => window.minivaeTrick,
   };
 
   /** Put the bytes, which JSON cannot hold, back into the state. */
