@@ -47,6 +47,7 @@ def missing_mnist() -> str:
 
 # what `make test` leaves to `make test-all`, besides single tests
 SLOW = {
+    "test_bound_in_browser",
     "test_checks",
     "test_course",
     "test_downloads",

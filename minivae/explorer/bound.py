@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from minivae import validate
 from minivae.data import seeded
-from minivae.evaluate import code_grid, log_evidence, log_joint
+from minivae.evaluate import code_grid, log_joint
 from minivae.explorer.scripts import joined
 from minivae.objective import gaussian_log_density
 from minivae.toys import Arc
@@ -26,6 +26,7 @@ STYLE = (FOLDER / "axes.css").read_text(encoding="utf-8")
 RIGHT, TOP = (1.5, -1.4), (0.0, 2.0)
 N_DRAWN = 6  # points beside these two
 N_NOISE = 8
+BLUE = "#332288"
 # (least, most) of each number; the same in bound.js and trick.js
 REACH = {"theta": (0.1, 2.5), "mu": (-3.0, 3.0), "sigma": (0.02, 2.0)}
 REACH_OF_TRICK = {"mu": (-2.0, 2.0), "sigma": (0.02, 1.0)}
@@ -74,7 +75,7 @@ class Bound(_Moved):
     """
 
     _esm = joined(FOLDER / "bound.js")
-    points = traitlets.List().tag(sync=True)
+    points: Any = traitlets.List().tag(sync=True)
     point = traitlets.Int(0).tag(sync=True)
     theta = traitlets.Float(1.0).tag(sync=True)
     q: Any = traitlets.List().tag(sync=True)
@@ -111,39 +112,52 @@ class Bound(_Moved):
         return [[_within("mu", m), _within("sigma", s)] for m, s in pairs]
 
     def _figure(self) -> Figure:
-        """The posterior and three q; the evidence against theta."""
-        toy, line = Arc(), code_grid(1, 3000, 3.2)
-        shown = line[:, 0]
-        x = torch.tensor([RIGHT])
+        """What the page begins with, drawn from the models of the package."""
+        points, line = torch.tensor(self.points), code_grid(1, 1200, 6.0)
+        mu, sigma = torch.tensor(self.q).T
+        log_q = gaussian_log_density(
+            line[:, None], mu[:, None], 2 * sigma.log()[:, None]
+        )  # (1200, 8)
+        cell = 12 / len(line)
+
+        def means(theta: float) -> tuple[torch.Tensor, torch.Tensor]:
+            """Log evidence and ELBO of each point."""
+            joint = log_joint(Arc(theta), points, line)
+            evidence = joint.logsumexp(0) + math.log(cell)
+            return evidence, (log_q.exp() * (joint - log_q)).sum(0) * cell
+
+        thetas = torch.logspace(-1, math.log10(2.5), 40).tolist()
+        evidence, elbo = means(self.theta)
         figure = Figure(figsize=(9, 3.4), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2)
-        log_px = log_evidence(toy, x, n=4000, limit=8.0)
-        posterior = (log_joint(toy, x, line)[:, 0] - log_px).exp()
-        left.fill_between(shown, posterior, color="0.85")
-        left.plot(shown, posterior, color="0.1", label="p(z|x)")
-        for style, (m, s) in {"--": (0.54, 0.1), ":": (0.0, 1.0)}.items():
-            log_q = gaussian_log_density(
-                line, torch.tensor([m]), torch.tensor([2 * math.log(s)])
-            )
-            name = "best q(z)" if style == "--" else "p(z), the prior"
-            left.plot(shown, log_q.exp(), style, color="#332288", label=name)
-        left.set(xlabel="code z", ylabel="density", ylim=(0, 5))
-        left.legend(frameon=False)
-        thetas = torch.logspace(-1, math.log10(2.5), 60).tolist()
-        points = torch.tensor(self.points)
-        right.semilogx(
-            thetas,
-            [log_evidence(Arc(t), points, n=2000).mean() for t in thetas],
-            color="0.1",
+        one, z = self.point, line[:, 0]
+        joint = log_joint(Arc(self.theta), points[[one]], line)[:, 0]
+        posterior = (joint - evidence[one]).exp()
+        left.fill_between(z, posterior, color="0.88")
+        left.plot(z, posterior, color="0.1", label="p(z|x)")
+        left.plot(z, log_q[:, one].exp(), "--", color=BLUE, label="q(z)")
+        left.set(xlabel="code z", ylabel="density", xlim=(-3.2, 3.2))
+        left.set_title(
+            f"log p(x) {evidence[one]:.3f} = ELBO {elbo[one]:.3f} "
+            f"+ gap {evidence[one] - elbo[one]:.3f}",
+            size="medium",
         )
+        means_of = torch.tensor(
+            [[part.mean() for part in means(theta)] for theta in thetas]
+        ).T
+        right.semilogx(thetas, means_of[0], color="0.1", label="log evidence")
+        right.semilogx(thetas, means_of[1], "--", color=BLUE, label="bound")
+        top = math.ceil(means_of[0].max())
         right.set(
             xlabel="theta, the width of the noise",
-            ylabel="log evidence, nats per point",
+            ylabel="nats per point",
+            ylim=(top - 6, top),
             xticks=[0.1, 0.2, 0.5, 1, 2],
             xticklabels=["0.1", "0.2", "0.5", "1", "2"],
         )
         right.minorticks_off()
         for axes in (left, right):
+            axes.legend(frameon=False)
             axes.spines[["top", "right"]].set_visible(False)
         return figure
 
@@ -201,9 +215,9 @@ class Trick(_Moved):
         ):
             codes = [m + s * e for e in self.noise]
             ties = [self.noise, codes], [[1] * N_NOISE, [0] * N_NOISE]
-            axes.plot(*ties, color="#332288", alpha=0.5)
+            axes.plot(*ties, color=BLUE, alpha=0.5)
             axes.plot(self.noise, ties[1][0], "o", color="0.1", mfc="white")
-            axes.plot(codes, ties[1][1], "s", color="#332288")
+            axes.plot(codes, ties[1][1], "s", color=BLUE)
             axes.set(
                 xlim=(-3.2, 3.2),
                 ylim=(-0.2, 1.2),

@@ -140,8 +140,8 @@ class Trick {
     if (this.curve.clear()) this.drawCurve(mu, sigma, noise, f, byMu);
     const codes = noise.map((e) => written(mu + sigma * e, 2)).join(", ");
     const tail = this.fresh.checked
-      ? "New noise at every move: the mean jumps, and a difference of two " +
-        "values tells nothing of the slope."
+      ? "New noise at every move: the mean jumps, so two values say little " +
+        "about the slope."
       : "The noise stays: a step of \u03bc moves every code by the same, a " +
         "step of \u03c3 moves each by its \u03b5.";
     this.words.show(
