@@ -1,7 +1,6 @@
 """The two figures that a reader moves, as far as Python makes them."""
 
 import io
-import json
 import re
 
 import numpy as np
@@ -131,13 +130,3 @@ def test_python_and_the_page_reach_equally_far(name):
     (most,) = re.findall(r"^const MOST = \{ (.*) \};", script, re.M)
     found = {k: float(v) for k, v in re.findall(r"(\w+): ([\d.]+)", most)}
     assert found == {k: high for k, (_, high) in reach.items()}
-
-
-def test_chapter_4_stores_the_scripts_that_are_in_the_package():
-    path = ROOT / "book" / "04_elbo_and_reparameterisation.ipynb"
-    (stored,) = json.loads(path.read_text())["metadata"]["widgets"].values()
-    states = [s["state"] for s in stored["state"].values()]
-    found = {s["_anywidget_id"]: s for s in states if "_esm" in s}
-    for kind in KINDS.values():
-        state = found[f"{kind.__module__}.{kind.__name__}"]
-        assert (state["_esm"], state["_css"]) == (kind._esm, kind._css)

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits as load_small
 from traitlets import TraitError
 
-from minivae.explorer import Explorer, Trainer, trainer
+from minivae.explorer import Bound, Explorer, Trainer, Trick, trainer
 from minivae.explorer.scripts import joined
 
 FOLDER = ROOT / "minivae" / "explorer"
@@ -87,7 +87,7 @@ def test_joined_modules_import_nothing_and_keep_one_export():
 def test_the_chapters_store_the_scripts_that_are_in_the_package():
     kinds = {
         f"{kind.__module__}.{kind.__name__}": (kind, set())
-        for kind in (Explorer, Trainer)
+        for kind in (Explorer, Trainer, Bound, Trick)
     }
     for path in sorted((ROOT / "book").glob("*.ipynb")):
         metadata = json.loads(path.read_text())["metadata"]
@@ -99,6 +99,9 @@ def test_the_chapters_store_the_scripts_that_are_in_the_package():
             assert state["state"]["_esm"] == kind._esm, path.name
             assert state["state"]["_css"] == kind._css, path.name
             chapters.add(path.stem.partition("_")[0])
-    (_, of_explorer), (_, of_trainer) = kinds.values()
+    of_explorer, of_trainer, *of_others = (
+        where for _, where in kinds.values()
+    )
     assert of_explorer >= {"01", "05", "09", "try"}
     assert of_trainer == {"05", "try"}
+    assert of_others == [{"04"}, {"04"}]
