@@ -10,7 +10,7 @@ import {
 
 const LOG_2_PI = Math.log(2 * Math.PI);
 const LIMIT = 6; // codes beyond have a billionth of the prior
-const CELL = 0.005;
+const CELL = 0.01;
 const SPREAD = 8; // standard deviations of q that its grid goes to
 const LEAST = { theta: 0.1, sigma: 0.02 };
 const MOST = { theta: 2.5, sigma: 2, mu: 3 };
@@ -204,8 +204,7 @@ class Bound {
     const q = this.points.map((x) => best(x, this.theta));
     this.traits.set({ q });
     const { far, kl } = this.means();
-    const there = mean(this.points.map((x) => evidence(x, this.theta)));
-    this.turns.push([this.theta, there, far, kl]);
+    this.turns.push([this.theta, this.evidenceOfAll(), far, kl]);
     this.draw();
     this.words.speak();
   }
@@ -235,6 +234,15 @@ class Bound {
     };
   }
 
+  /** The mean log evidence, which no q changes. */
+  evidenceOfAll() {
+    if (this.known?.theta !== this.theta) {
+      const value = mean(this.points.map((x) => evidence(x, this.theta)));
+      this.known = { theta: this.theta, value };
+    }
+    return this.known.value;
+  }
+
   close() {
     this.traits.close();
     this.sizes.disconnect();
@@ -253,7 +261,7 @@ class Bound {
     if (this.codes.clear()) this.drawCodes(x, q, theta, logPx);
     if (this.bars.clear()) this.drawBars(...parts);
     const { far, kl } = this.means();
-    const all = mean(this.points.map((one) => evidence(one, theta)));
+    const all = this.evidenceOfAll();
     const lower = bound(far, kl, theta);
     if (this.curves.clear()) this.drawCurves(theta, all, far, kl);
     this.words.show(

@@ -214,7 +214,9 @@ class Trick {
     const { right } = curve.area;
     curve.put("circle", { cx: right - 91, cy: 10, r: 2.5, class: "fresh" });
     curve.text("other noise", right - 75, 14, "key");
-    if (held) curve.key("this noise, slope", right - 232, 14, "elbo");
+    if (!held) return;
+    curve.key("this noise", right - 268, 14, "elbo");
+    curve.key("slope", right - 166, 14, "slope");
   }
 }
 
