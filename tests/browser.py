@@ -26,7 +26,8 @@ READY = """async () => {
   await window.MathJax?.startup?.promise
   await document.fonts.ready
   const views = document.querySelectorAll("script[type*=widget-view]").length
-  const alive = ".minivae-explorer, .needs-kernel"
+  const alive = [".minivae-explorer", ".minivae-trainer", ".minivae-axes",
+    ".needs-kernel"].join()
   while (document.querySelectorAll(alive).length < views)
     await new Promise(resolve => setTimeout(resolve, 20))
 }"""
@@ -66,6 +67,7 @@ def visit(
     offline=True,
     requests=None,
     leads_to=None,
+    motion="reduce",
 ):
     """A page in a fresh context, and the list of its troubles, which grows.
 
@@ -73,12 +75,13 @@ def visit(
     and errors and warnings on the console, which includes what the policy of
     the page has refused. Over http on this machine use `offline=False`.
     Whatever the page asks for is added to `requests`. A page that sends its
-    visitor on is left for the address that matches `leads_to`.
+    visitor on is left for the address that matches `leads_to`. The visitor
+    wants no motion, unless `motion` is "no-preference".
     """
     context = browser.new_context(
         offline=offline,
         viewport={"width": width, "height": 900},
-        reduced_motion="reduce",
+        reduced_motion=motion,
     )
     context.add_init_script(f"({MODE})({json.dumps(mode)})")
     context.set_default_timeout(120_000)  # a machine may be busy

@@ -47,6 +47,7 @@ def missing_mnist() -> str:
 
 # what `make test` leaves to `make test-all`, besides single tests
 SLOW = {
+    "test_bound_in_browser",
     "test_checks",
     "test_course",
     "test_downloads",
@@ -54,10 +55,12 @@ SLOW = {
     "test_faults",
     "test_grading",
     "test_lab_in_browser",
+    "test_learning_in_browser",
     "test_pages_in_browser",
     "test_print",
     "test_readme",
     "test_site",
+    "test_trainer_in_browser",
 }
 
 

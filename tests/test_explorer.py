@@ -1,7 +1,6 @@
 """The widgets drive their models, without a browser."""
 
 import io
-import json
 import sys
 import zlib
 from dataclasses import replace
@@ -667,18 +666,3 @@ def test_a_kernel_answers_the_page(trained, digits, monkeypatch):
     widget._handle_custom_msg("hello", [])
     widget._handle_custom_msg("something else", [])
     assert sent == ["hello"]
-
-
-def test_the_chapters_store_the_script_that_is_in_the_package():
-    module = (FOLDER / "explorer.js").read_text(encoding="utf-8")
-    style = (FOLDER / "explorer.css").read_text(encoding="utf-8")
-    chapters = set()
-    for path in sorted((ROOT / "book").glob("[0-9]*.ipynb")):
-        metadata = json.loads(path.read_text())["metadata"]
-        stored = metadata.get("widgets", {}).values()
-        for state in (s for w in stored for s in w["state"].values()):
-            if state["model_name"] == "AnyModel":
-                assert state["state"]["_esm"] == module, path.name
-                assert state["state"]["_css"] == style, path.name
-                chapters.add(path.name[:2])
-    assert chapters >= {"01", "05", "09"}

@@ -4,8 +4,6 @@ Chapters are tested as built; pages of our own hold models at hand, so that
 what the browser draws can be compared with PyTorch.
 """
 
-import json
-import sys
 from base64 import b64encode
 from contextlib import contextmanager
 from itertools import product
@@ -14,18 +12,12 @@ import numpy as np
 import pytest
 import torch
 from browser import violations, visit
-from conftest import ROOT
-from ipywidgets.embed import embed_data
+from live_page import page_with
 from test_site import SITE
 
 from minivae import pictures
 from minivae.explorer import explorer, sliders
 
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from live_widgets import classic
-
-FOLDER = ROOT / "minivae" / "explorer"
-HOST = ROOT / "book" / "_static" / "widget-host.js"
 CHAPTERS = {
     "01_squeezing_digits": ["deep autoencoder"],
     "05_a_map_of_digits": ["Autoencoder", "VAE"],
@@ -46,35 +38,6 @@ FRAMES = """() => new Promise((done) => requestAnimationFrame(
   () => requestAnimationFrame(() => done())))"""
 DRAG = """([input, values]) => { for (const value of values) {
   input.value = value; input.dispatchEvent(new Event("input")) } }"""
-
-
-def page_with(path, *widgets):
-    """A page as a chapter has it: a still, then a view, for each widget."""
-    data = embed_data(views=widgets, drop_defaults=False)
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>t</title>"
-    ]
-    parts.append(f"<style>{(FOLDER / 'explorer.css').read_text()}</style>")
-    for widget, view in zip(widgets, data["view_specs"]):
-        still = b64encode(widget.still()).decode()
-        parts.append(
-            f'<figure><img alt="still" src="data:image/png;base64,{still}">'
-            "<figcaption>Figure</figcaption></figure>"
-            '<script type="application/vnd.jupyter.widget-view+json">'
-            f"{json.dumps(view)}</script>"
-        )
-    state = json.dumps(data["manager_state"]).replace("</", "<\\/")
-    parts.append(
-        '<script type="application/vnd.jupyter.widget-state+json">'
-        f"{state}</script>"
-    )
-    module = (FOLDER / "explorer.js").read_text(encoding="utf-8")
-    parts += [
-        f"<script>{script}</script>"
-        for script in (classic(module), HOST.read_text(encoding="utf-8"))
-    ]
-    path.write_text("\n".join(parts), encoding="utf-8")
-    return path.as_uri()
 
 
 @contextmanager

@@ -40,6 +40,7 @@ install_cell = extension("install_cell")
 TAGS = {
     "claim": "checked sentences; their plain text is compared",
     "cover": "its picture is the one of the introduction and the README",
+    "full-width": "three maps beside each other need the whole window",
     "hide-input": "what it shows matters, and the code is folded away",
     "nbval-ignore-output": "data set in use, widgets, computed numbers",
     "remove-input": "a paragraph of text with computed numbers",

@@ -10,14 +10,28 @@ The widget's module becomes a classic script, since browsers load modules
 over http only, and a page should work as a file too.
 """
 
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.fileutil import copy_asset
 
+# alone, since the package around it needs torch, and a page is built without
+sys.path.append(
+    str(Path(__file__).resolve().parents[2] / "minivae" / "explorer")
+)
+from scripts import joined
+
 WIDGET = Path(__file__).resolve().parents[2] / "minivae" / "explorer"
 VIEW = "application/vnd.jupyter.widget-view+json"
+# file -> the name on `window` under which widget-host.js finds it
+WIDGETS = {
+    "explorer": "minivaeExplorer",
+    "trainer": "minivaeTrainer",
+    "bound": "minivaeBound",
+    "trick": "minivaeTrick",
+}
 
 
 class KeepStill(SphinxPostTransform):
@@ -37,24 +51,27 @@ class KeepStill(SphinxPostTransform):
                 bundle.replace_self(parts["image/png"] + parts[VIEW])
 
 
-def classic(module: str) -> str:
-    """A module with one default export as a script for `window`."""
-    body = module.replace("export default ", "window.minivaeExplorer = ")
+def classic(name: str) -> str:
+    """The module of a widget, which has one export, as a classic script."""
+    module = joined(WIDGET / f"{name}.js")
+    body = module.replace("export default ", f"window.{WIDGETS[name]} = ")
     return f'(() => {{\n"use strict";\n{body}}})();\n'
 
 
-def copy_widget(app, exception: Exception | None) -> None:
-    """Put the widget's code beside the other static files."""
+def copy_widgets(app, exception: Exception | None) -> None:
+    """Put the code of the widgets beside the other static files."""
     if exception:
         return
     static = Path(app.outdir) / "_static"
-    module = (WIDGET / "explorer.js").read_text(encoding="utf-8")
-    (static / "explorer.js").write_text(classic(module), encoding="utf-8")
-    copy_asset(WIDGET / "explorer.css", static)
+    for name in WIDGETS:
+        script = static / f"{name}.js"
+        script.write_text(classic(name), encoding="utf-8")
+    for sheet in WIDGET.glob("*.css"):
+        copy_asset(sheet, static)
 
 
 def setup(app) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_post_transform(KeepStill)
-    app.connect("build-finished", copy_widget)
+    app.connect("build-finished", copy_widgets)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

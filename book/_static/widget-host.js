@@ -6,8 +6,12 @@
 (() => {
   const STATE = "application/vnd.jupyter.widget-state+json";
   const VIEW = "application/vnd.jupyter.widget-view+json";
+  // what live_widgets.py has put on `window`, by the class of the widget
   const KNOWN = {
     "minivae.explorer.widget.Explorer": () => window.minivaeExplorer,
+    "minivae.explorer.trainer.Trainer": () => window.minivaeTrainer,
+    "minivae.explorer.bound.Bound": () => window.minivaeBound,
+    "minivae.explorer.bound.Trick": () => window.minivaeTrick,
   };
 
   /** Put the bytes, which JSON cannot hold, back into the state. */
