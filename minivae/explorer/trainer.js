@@ -248,25 +248,44 @@ class CodeMap {
       return place(z1, z2);
     });
     // those that would lie on each other are written as one
-    const near = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) < 13;
+    const near = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) < 14;
     const groups = [];
     spots.forEach((spot, digit) => {
       const group = groups.find((other) => near(other.spot, spot));
       if (group) group.digits.push(digit);
       else groups.push({ spot, digits: [digit] });
     });
-    context.font = "bold 15px system-ui, sans-serif";
     context.textAlign = "center";
-    context.lineWidth = 4;
-    context.lineJoin = "round";
-    context.strokeStyle = "#fff";
     for (const { spot: [x, y], digits } of groups) {
-      const all = digits.length === this.colours.length;
-      const text = all ? "0\u20139" : digits.join(" ");
-      context.strokeText(text, x, y + 5);
-      context.fillStyle = digits.length > 1 ? "#222" : this.colours[digits[0]];
-      context.fillText(text, x, y + 5);
+      if (digits.length === 1) this.drawDigit(context, x, y, digits[0]);
+      else this.drawDigitsAt(context, x, y, digits);
     }
+  }
+
+  drawDigit(context, x, y, digit) {
+    context.beginPath();
+    context.arc(x, y, 8, 0, 2 * Math.PI);
+    context.fillStyle = "#fff";
+    context.fill();
+    context.strokeStyle = this.colours[digit];
+    context.lineWidth = 2;
+    context.stroke();
+    context.font = "bold 12px system-ui, sans-serif";
+    context.fillStyle = "#222";
+    context.fillText(digit, x, y + 4.5);
+  }
+
+  drawDigitsAt(context, x, y, digits) {
+    const all = digits.length === this.colours.length;
+    const few = digits.length <= 3;
+    const text = all ? "all ten" : few ? digits.join(" ") : "mixed";
+    context.font = "bold 14px system-ui, sans-serif";
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = "#fff";
+    context.strokeText(text, x, y + 5);
+    context.fillStyle = "#222";
+    context.fillText(text, x, y + 5);
   }
 }
 
@@ -377,6 +396,9 @@ class Curves {
       });
     }
     this.steps(context, width, height, last);
+    context.textAlign = "left";
+    const isVae = this.kind !== "autoencoder";
+    context.fillText(isVae ? "nats per digit" : "per digit", 4, 12);
   }
 
   panel(context, { top, bottom, width, last, column, low, high, colour, name,
@@ -420,13 +442,11 @@ class Curves {
       context.lineTo(across(point[0]), up(point[column]));
     context.stroke();
     context.restore();
-    const shown = value === undefined ? "" : ` ${written(value)}`;
-    const unit = this.kind === "autoencoder" ? "" : " nats";
+    const words = value === undefined ? name : `${name} ${written(value)}`;
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "right";
     context.lineWidth = 3;
     context.strokeStyle = "#fff";
-    const words = `${name}${shown}${shown && unit}`;
     context.strokeText(words, width - 4, top - 3);
     context.fillStyle = colour;
     context.fillText(words, width - 4, top - 3);
@@ -571,7 +591,7 @@ class Trainer {
       this.reset();
     });
     this.count = make("span", { class: "count" });
-    this.beta = this.makeSlider("beta", BETAS, "\u03b2, the weight of the KL");
+    this.beta = this.makeSlider("beta", BETAS, "\u03b2, weight of the KL");
     this.rate = this.makeSlider("lr", RATES, "step size of Adam");
     const check = (text, name, title) => {
       const input = make("input", { type: "checkbox" });
