@@ -52,7 +52,15 @@ EDGES = {
     "clinic": CHECKS | {"models", "objective"},
     "figures": CHECKS,
     "explorer": CHECKS
-    | {"data", "evaluate", "latent", "figures", "models", "networks"},
+    | {
+        "data",
+        "evaluate",
+        "latent",
+        "figures",
+        "models",
+        "networks",
+        "train",
+    },
     "checks": set(),  # says where they went
     "notebook": CHECKS,
     "timing": CHECKS | {"data", "engine", "models", "train"},

@@ -34,7 +34,11 @@ const RATES = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02];
 const MODELS = {
   autoencoder: { title: "Autoencoder", about: "lowers the squared error" },
   vae: { title: "VAE", about: "lowers reconstruction + \u03b2 KL" },
-  cvae: { title: "CVAE", about: "the same, and is told the label" },
+  cvae: {
+    title: "CVAE",
+    about: "the same, and is told the label",
+    untold: "the same; its label is withheld",
+  },
 };
 
 // ---- small tools -----------------------------------------------------------
@@ -247,18 +251,10 @@ class CodeMap {
       );
       return place(z1, z2);
     });
-    // those that would lie on each other are written as one
-    const near = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) < 14;
-    const groups = [];
-    spots.forEach((spot, digit) => {
-      const group = groups.find((other) => near(other.spot, spot));
-      if (group) group.digits.push(digit);
-      else groups.push({ spot, digits: [digit] });
-    });
-    context.textAlign = "center";
-    for (const { spot: [x, y], digits } of groups) {
+    for (const { x, y, digits } of together(spots)) {
+      context.textAlign = "center";
       if (digits.length === 1) this.drawDigit(context, x, y, digits[0]);
-      else this.drawDigitsAt(context, x, y, digits);
+      else this.drawSeveral(context, x, y, digits);
     }
   }
 
@@ -275,10 +271,8 @@ class CodeMap {
     context.fillText(digit, x, y + 4.5);
   }
 
-  drawDigitsAt(context, x, y, digits) {
-    const all = digits.length === this.colours.length;
-    const few = digits.length <= 3;
-    const text = all ? "all ten" : few ? digits.join(" ") : "mixed";
+  drawSeveral(context, x, y, digits) {
+    const text = named(digits);
     context.font = "bold 14px system-ui, sans-serif";
     context.lineJoin = "round";
     context.lineWidth = 4;
@@ -287,6 +281,34 @@ class CodeMap {
     context.fillStyle = "#222";
     context.fillText(text, x, y + 5);
   }
+}
+
+/** What is written where the middles of several digits are. */
+function named(digits) {
+  if (digits.length === 10) return "all ten";
+  return digits.length > 3 ? "mixed" : digits.join(" ");
+}
+
+/** Places of the digits; those that would lie on each other become one. */
+function together(spots) {
+  const groups = spots.map(([x, y], digit) => ({ x, y, digits: [digit] }));
+  const half = ({ digits }) => 4 + 4 * named(digits).length;
+  const meet = (a, b) =>
+    Math.abs(a.x - b.x) < half(a) + half(b) && Math.abs(a.y - b.y) < 15;
+  for (let i = 0; i < groups.length; i++) {
+    const j = groups.findIndex((other, k) => k > i && meet(groups[i], other));
+    if (j < 0) continue;
+    const [other] = groups.splice(j, 1);
+    const { x, y, digits } = groups[i];
+    const [n, m] = [digits.length, other.digits.length];
+    groups[i] = {
+      x: (n * x + m * other.x) / (n + m),
+      y: (n * y + m * other.y) / (n + m),
+      digits: [...digits, ...other.digits].sort(),
+    };
+    i = -1; // it is larger now, and may meet others
+  }
+  return groups;
 }
 
 // ---- a sheet of decoded digits ---------------------------------------------
@@ -350,7 +372,7 @@ class Curves {
   clear() {
     this.points = []; // [step, reconstruction, KL]
     this.every = 1;
-    this.marks = []; // [step, what was changed]
+    this.marks = []; // what was changed, and when
   }
 
   add(step, { reconstruction, kl }) {
@@ -361,10 +383,12 @@ class Curves {
     this.points = this.points.filter(([s]) => s % this.every === 0);
   }
 
-  mark(step, text) {
+  /** Note a change; of several of one kind in a row the last is kept. */
+  mark(step, name, text) {
     const { marks } = this;
-    if (marks.length && marks.at(-1)[0] === step) marks.pop();
-    marks.push([step, text]);
+    const last = marks.at(-1);
+    if (last?.name === name && step - last.step < 60) marks.pop();
+    marks.push({ step, name, text });
   }
 
   draw(now) {
@@ -425,14 +449,11 @@ class Curves {
     context.clip();
     context.strokeStyle = "#0006";
     context.setLineDash([2, 3]);
-    context.fillStyle = "#333";
-    context.textAlign = "left";
-    for (const [at, text] of this.marks) {
+    for (const { step: at } of this.marks) {
       context.beginPath();
       context.moveTo(across(at), top);
       context.lineTo(across(at), bottom);
       context.stroke();
-      if (column === 1) context.fillText(text, across(at) + 3, bottom - 3);
     }
     context.setLineDash([]);
     context.strokeStyle = colour;
@@ -442,6 +463,7 @@ class Curves {
       context.lineTo(across(point[0]), up(point[column]));
     context.stroke();
     context.restore();
+    if (column === 1) this.drawMarks(context, across, bottom, width);
     const words = value === undefined ? name : `${name} ${written(value)}`;
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "right";
@@ -450,6 +472,23 @@ class Curves {
     context.strokeText(words, width - 4, top - 3);
     context.fillStyle = colour;
     context.fillText(words, width - 4, top - 3);
+  }
+
+  /** What was changed, below the upper curve. */
+  drawMarks(context, across, bottom, width) {
+    const y = this.kind === "autoencoder" ? bottom - 3 : bottom + 12;
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "left";
+    context.fillStyle = "#333";
+    this.marks.forEach(({ step, text }, i) => {
+      const x = across(step);
+      const size = context.measureText(text).width;
+      const next = this.marks[i + 1];
+      if (next && across(next.step) - x < size + 6) return;
+      // the right end of the line belongs to the name of the lower curve
+      const fits = x + size + 3 < width - 50;
+      context.fillText(text, fits ? x + 2 : x - size - 2, y);
+    });
   }
 
   steps(context, width, height, last) {
@@ -472,6 +511,7 @@ class Panel {
     this.map = new CodeMap(this.kind, labels, colours);
     this.sheet = new Sheet(this.kind);
     this.curves = new Curves(this.kind);
+    this.rule = make("span", { text: about });
     this.about = make("p", { class: "about", "aria-hidden": "true" });
     const order = make("p", { class: "order", "aria-hidden": "true" });
     for (let digit = 0; digit < COLUMNS; digit++)
@@ -480,7 +520,7 @@ class Panel {
     this.root = make(
       "div",
       { class: `panel ${this.kind}`, role: "group", "aria-label": title },
-      make("p", { class: "title" }, make("strong", { text: title }), ` ${about}`),
+      make("p", { class: "title" }, make("strong", { text: title }), this.rule),
       make("div", { class: "map" }, this.map.canvas),
       this.about,
       order,
@@ -531,6 +571,8 @@ class Panel {
     sheet.draw(lesson.decode(this.i, z, told ? sheet.asked : null));
     this.curves.draw(this.means());
     this.order.classList.toggle("off", !byLabel);
+    const { about, untold = about } = MODELS[this.kind];
+    say(this.rule, told ? about : untold);
     const places = byLabel ? "of five codes as each digit" : "all over the map";
     say(this.about, `What is drawn ${places}`);
   }
@@ -597,7 +639,8 @@ class Trainer {
       const input = make("input", { type: "checkbox" });
       input.addEventListener("change", () => {
         this.set({ [name]: !input.checked });
-        this.mark(input.checked ? text : text.replace(/off|withheld/, "on"));
+        const changed = text.replace(/off|withheld/, "on");
+        this.mark(name, input.checked ? text : changed);
       });
       const label = make("label", { title }, input, ` ${text}`);
       return { input, label };
@@ -640,7 +683,7 @@ class Trainer {
     });
     input.addEventListener("change", () => {
       const letter = name === "beta" ? "\u03b2" : "lr";
-      this.mark(`${letter} ${values[input.valueAsNumber]}`);
+      this.mark(name, `${letter} ${values[input.valueAsNumber]}`);
     });
     const label = make(
       "label",
@@ -759,10 +802,12 @@ class Trainer {
     this.toldBefore = told;
   }
 
-  /** Note on the curves what has been changed, if they are under way. */
-  mark(text) {
+  /** Note what has been changed on the curves of those who feel it. */
+  mark(name, text) {
     if (!this.lesson.steps) return;
-    for (const { curves } of this.panels) curves.mark(this.lesson.steps, text);
+    const first = { lr: 0, beta: 1, noise: 1, told: 2 }[name];
+    for (const { curves } of this.panels.slice(first))
+      curves.mark(this.lesson.steps, name, text);
   }
 
   choose(kind) {
