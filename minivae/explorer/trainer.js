@@ -519,9 +519,9 @@ class Panel {
     this.order = order;
     this.root = make(
       "div",
-      { class: `panel ${this.kind}`, role: "group", "aria-label": title },
+      { class: `learner ${this.kind}`, role: "group", "aria-label": title },
       make("p", { class: "title" }, make("strong", { text: title }), this.rule),
-      make("div", { class: "map" }, this.map.canvas),
+      make("div", { class: "plane" }, this.map.canvas),
       this.about,
       order,
       make("div", { class: "sheet" }, this.sheet.canvas),
@@ -601,7 +601,7 @@ class Trainer {
       this.words,
       this.status,
       this.makeChoice(),
-      make("div", { class: "panels" }, ...this.panels.map((p) => p.root)),
+      make("div", { class: "learners" }, ...this.panels.map((p) => p.root)),
       this.makeTable(),
     );
     el.append(this.root);
