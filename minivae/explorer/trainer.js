@@ -55,6 +55,19 @@ async function inflate(data) {
   return octets(await new Response(stream).arrayBuffer());
 }
 
+/** Digits one after the other, from pixels of all, sorted by label. */
+function unpacked(pixels, labels) {
+  const n = labels.length;
+  const nValues = pixels.length / n;
+  const images = new Float32Array(pixels.length);
+  const order = Array.from(labels.keys()).sort((a, b) => labels[a] - labels[b]);
+  order.forEach((row, place) => {
+    for (let i = 0; i < nValues; i++)
+      images[row * nValues + i] = pixels[i * n + place] / 16;
+  });
+  return images;
+}
+
 function make(tag, options = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(options)) {
@@ -1006,9 +1019,10 @@ class Trainer {
 }
 
 async function render({ model, el }) {
-  const { images, labels } = model.get("digits");
-  const pixels = Float32Array.from(await inflate(images), (v) => v / 16);
-  const digits = { images: pixels, labels: octets(labels) };
+  const packed = model.get("digits");
+  const labels = octets(packed.labels);
+  const images = unpacked(await inflate(packed.images), labels);
+  const digits = { images, labels };
   const trainer = new Trainer(model, el, digits);
   return () => trainer.close();
 }

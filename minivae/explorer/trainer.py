@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import torch
 import traitlets
 from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ class Trainer(anywidget.AnyWidget):
         images, labels = _digits()
         super().__init__(
             digits={
-                "images": zlib.compress(images.tobytes(), 9),
+                "images": _packed(images, labels),
                 "labels": labels.astype("u1").tobytes(),
             },
             seed=seed,
@@ -145,6 +146,17 @@ def trainer(seed: int = 0, beta: float = 1.0, lr: float = 0.005) -> Trainer:
                 f"{name}: expected at most {MOST[name]:g}, got {value}"
             )
     return Trainer(seed, beta, lr)
+
+
+def _packed(images: np.ndarray, labels: np.ndarray) -> bytes:
+    """Pixels by zlib, in the order that takes the fewest bytes.
+
+    First pixel 0 of all digits, sorted by label, then pixel 1 of all.
+    """
+    rows = images.reshape(len(images), -1)[labels.argsort(kind="stable")]
+    packer = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
+    data = np.ascontiguousarray(rows.T).tobytes()
+    return packer.compress(data) + packer.flush()
 
 
 @contextmanager
