@@ -42,6 +42,10 @@ TWO = (
     "second = explorer(CVAE(n_latent=2, hidden=(32,)), digits)\nsecond",
 )
 
+LEARNS = (
+    "from minivae.explorer import trainer\n\nlesson = trainer(seed=3)\nlesson",
+)
+
 # What the page is asked. Each picture is read from a copy: Chromium warns of
 # reading a canvas twice that was not made for it.
 IN_PAGE = r"""
@@ -119,10 +123,12 @@ def server(tmp_path_factory):
     for name in CHAPTERS.values():
         shutil.copy(ROOT / "book" / f"{name}.ipynb", books)
     shutil.copy(books / f"{CHAPTERS[5]}.ipynb", books / "stored.ipynb")
-    cells = [nbformat.v4.new_code_cell(source) for source in TWO]
-    two = nbformat.v4.new_notebook(cells=cells)
-    two.metadata["kernelspec"] = {"name": "python3", "display_name": "Python"}
-    nbformat.write(two, books / "two.ipynb")
+    for name, sources in (("two", TWO), ("learns", LEARNS)):
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        small = nbformat.v4.new_notebook(cells=cells)
+        kernel = {"name": "python3", "display_name": "Python"}
+        small.metadata["kernelspec"] = kernel
+        nbformat.write(small, books / f"{name}.ipynb")
     # else it asks whether to fetch news
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -565,4 +571,40 @@ def test_what_is_stored_works_once_the_notebook_is_trusted(browser, server):
         z_after, pictures_after = notebook.look()
         assert z_after[0][0] != z[0][0]
         assert (pictures_after[0] != pictures[0]).any()
+        assert ours(notebook.troubles) == []
+
+
+# --- what learns on the page ------------------------------------------------
+
+
+def test_python_sees_and_steers_what_learns(browser, server):
+    with opened(browser, server, "learns") as notebook:
+        notebook.run()
+        page = notebook.page
+        root = page.locator(".minivae-trainer")
+        root.scroll_into_view_if_needed()
+        step = (
+            "Number(document.querySelector('.minivae-trainer').dataset.step)"
+        )
+        notebook.wait(f"{step} === 0")
+        page.get_by_role("button", name="Start", exact=True).click()
+        notebook.wait(f"{step} >= 20")
+        notebook.ask("1", "lesson.beta = 20.0")
+        slider = page.get_by_label("weight of the KL")
+        notebook.wait(
+            "document.querySelector('.beta input').ariaValueText === '20'"
+        )
+        slider.press("ArrowLeft")
+        page.get_by_role("button", name="Pause", exact=True).click()
+        taken = page.evaluate(step)
+        end = time.monotonic() + WAIT
+        while notebook.ask("lesson.report.get('step')") != taken:
+            assert time.monotonic() < end
+            page.wait_for_timeout(50)
+        assert notebook.ask("lesson.beta") == 15
+        models = notebook.ask("lesson.report['models']")
+        assert [m["model"] for m in models] == ["autoencoder", "vae", "cvae"]
+        assert all(0 < m["accuracy"] < 1 < m["loss"] for m in models)
+        notebook.ask("1", "lesson.seed = 4")
+        notebook.wait(f"{step} === 0")
         assert ours(notebook.troubles) == []

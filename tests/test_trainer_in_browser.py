@@ -267,7 +267,7 @@ def test_everything_is_reached_by_keyboard(browser, address):
 def test_it_fits_and_axe_finds_nothing(browser, address, width, mode):
     with visit(browser, address, width=width, mode=mode) as (page, _):
         button(page, "Step").click()
-        maps = page.locator(".map canvas")
+        maps = page.locator(".plane canvas")
         seen = [m for m in maps.all() if m.is_visible()]
         assert len(seen) == (3 if width > 600 else 1)
         assert all(m.bounding_box()["width"] >= 280 for m in seen)
@@ -309,7 +309,7 @@ def test_on_a_page_of_the_book_it_learns_and_has_room(browser, name, width):
         button(page, "Start").click()
         reached(page, 20)
         least = 280 if width == 1280 else 330
-        own = page.locator(".minivae-trainer .map canvas")
+        own = page.locator(".minivae-trainer .plane canvas")
         shown = [m.bounding_box() for m in own.all() if m.is_visible()]
         assert len(shown) == (3 if width == 1280 else 1)
         assert all(box["width"] >= least for box in shown)

@@ -10,6 +10,7 @@ The widget's module becomes a classic script, since browsers load modules
 over http only, and a page should work as a file too.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -51,9 +52,13 @@ class KeepStill(SphinxPostTransform):
                 bundle.replace_self(parts["image/png"] + parts[VIEW])
 
 
+# what only people read: comments on lines of their own, and indentation
+UNREAD = re.compile(r"^ *//.*\n|^ */\*\*[\s\S]*?\*/\n|^ +|^\n", re.M)
+
+
 def classic(name: str) -> str:
     """The module of a widget, which has one export, as a classic script."""
-    module = joined(WIDGET / f"{name}.js")
+    module = UNREAD.sub("", joined(WIDGET / f"{name}.js"))
     body = module.replace("export default ", f"window.{WIDGETS[name]} = ")
     return f'(() => {{\n"use strict";\n{body}}})();\n'
 

@@ -42,7 +42,12 @@ CHANGES = (
         '<summary aria-label="Pages of this part">',
     ),
     (r'<th class="head">\s*(?:<p></p>)?\s*</th>', "<td></td>"),
-    # what JupyterLab finds in a notebook, a page has in explorer.js
+    # a still that a widget covers need not be loaded
+    (
+        r'<img (?=[^>]*>\s*<script type="application/vnd.jupyter.widget-v)',
+        '<img loading="lazy" ',
+    ),
+    # what JupyterLab finds in a notebook, a page has in files of its own
     (r'"_(?:esm|css)": "(?:[^"\\]|\\.)*", ', ""),
 )
 SEARCH = (
@@ -107,12 +112,13 @@ def lighten(app, exception: Exception | None) -> None:
     for pattern in ("**/*.html", "_static/*.js", "_static/scripts/*.js"):
         for file in Path(app.outdir).glob(pattern):
             words.update(re.findall(r"[\w-]+", file.read_text("utf-8")))
-    for pattern in ("styles/pydata-sphinx-theme.css", "mystnb.*.css"):
-        for sheet in static.glob(pattern):
+    sheets = ("styles/pydata-sphinx-theme", "mystnb.*", "sphinx-design.min")
+    for pattern in sheets:
+        for sheet in static.glob(f"{pattern}.css"):
             css = sheet.read_text(encoding="utf-8")
             sheet.write_text(without_unused(css, words), encoding="utf-8")
-    sheets = "".join(css.read_text("utf-8") for css in static.rglob("*.css"))
-    icons = ",".join(re.findall(r"\\(f[0-9a-f]{3})\b", sheets))
+    rules = "".join(css.read_text("utf-8") for css in static.rglob("*.css"))
+    icons = ",".join(re.findall(r"\\(f[0-9a-f]{3})\b", rules))
     for font in static.glob("vendor/fontawesome/webfonts/*.woff2"):
         small = font.with_suffix(".small")
         subset.main(

@@ -185,7 +185,8 @@ function beside(numbers, width, labels, nTold, n, into) {
   const all = width + nTold;
   const out = room(into, n * all).fill(0, 0, n * all);
   for (let row = 0; row < n; row++) {
-    for (let i = 0; i < width; i++) out[row * all + i] = numbers[row * width + i];
+    for (let i = 0; i < width; i++)
+      out[row * all + i] = numbers[row * width + i];
     if (labels && nTold) out[row * all + width + labels[row]] = 1;
   }
   return out;

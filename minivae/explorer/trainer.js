@@ -34,7 +34,11 @@ const RATES = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02];
 const MODELS = {
   autoencoder: { title: "Autoencoder", about: "lowers the squared error" },
   vae: { title: "VAE", about: "lowers reconstruction + \u03b2 KL" },
-  cvae: { title: "CVAE", about: "the same, and is told the label" },
+  cvae: {
+    title: "CVAE",
+    about: "the same, and is told the label",
+    untold: "the same; its label is withheld",
+  },
 };
 
 // ---- small tools -----------------------------------------------------------
@@ -49,6 +53,19 @@ async function inflate(data) {
   const packed = new Blob([octets(data)]).stream();
   const stream = packed.pipeThrough(new DecompressionStream("deflate"));
   return octets(await new Response(stream).arrayBuffer());
+}
+
+/** Digits one after the other, from pixels of all, sorted by label. */
+function unpacked(pixels, labels) {
+  const n = labels.length;
+  const nValues = pixels.length / n;
+  const images = new Float32Array(pixels.length);
+  const order = Array.from(labels.keys()).sort((a, b) => labels[a] - labels[b]);
+  order.forEach((row, place) => {
+    for (let i = 0; i < nValues; i++)
+      images[row * nValues + i] = pixels[i * n + place] / 16;
+  });
+  return images;
 }
 
 function make(tag, options = {}, ...children) {
@@ -247,27 +264,64 @@ class CodeMap {
       );
       return place(z1, z2);
     });
-    // those that would lie on each other are written as one
-    const near = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) < 13;
-    const groups = [];
-    spots.forEach((spot, digit) => {
-      const group = groups.find((other) => near(other.spot, spot));
-      if (group) group.digits.push(digit);
-      else groups.push({ spot, digits: [digit] });
-    });
-    context.font = "bold 15px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.lineWidth = 4;
-    context.lineJoin = "round";
-    context.strokeStyle = "#fff";
-    for (const { spot: [x, y], digits } of groups) {
-      const all = digits.length === this.colours.length;
-      const text = all ? "0\u20139" : digits.join(" ");
-      context.strokeText(text, x, y + 5);
-      context.fillStyle = digits.length > 1 ? "#222" : this.colours[digits[0]];
-      context.fillText(text, x, y + 5);
+    for (const { x, y, digits } of together(spots)) {
+      context.textAlign = "center";
+      if (digits.length === 1) this.drawDigit(context, x, y, digits[0]);
+      else this.drawSeveral(context, x, y, digits);
     }
   }
+
+  drawDigit(context, x, y, digit) {
+    context.beginPath();
+    context.arc(x, y, 8, 0, 2 * Math.PI);
+    context.fillStyle = "#fff";
+    context.fill();
+    context.strokeStyle = this.colours[digit];
+    context.lineWidth = 2;
+    context.stroke();
+    context.font = "bold 12px system-ui, sans-serif";
+    context.fillStyle = "#222";
+    context.fillText(digit, x, y + 4.5);
+  }
+
+  drawSeveral(context, x, y, digits) {
+    const text = named(digits);
+    context.font = "bold 14px system-ui, sans-serif";
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = "#fff";
+    context.strokeText(text, x, y + 5);
+    context.fillStyle = "#222";
+    context.fillText(text, x, y + 5);
+  }
+}
+
+/** What is written where the middles of several digits are. */
+function named(digits) {
+  if (digits.length === 10) return "all ten";
+  return digits.length > 3 ? "mixed" : digits.join(" ");
+}
+
+/** Places of the digits; those that would lie on each other become one. */
+function together(spots) {
+  const groups = spots.map(([x, y], digit) => ({ x, y, digits: [digit] }));
+  const half = ({ digits }) => 4 + 4 * named(digits).length;
+  const meet = (a, b) =>
+    Math.abs(a.x - b.x) < half(a) + half(b) && Math.abs(a.y - b.y) < 15;
+  for (let i = 0; i < groups.length; i++) {
+    const j = groups.findIndex((other, k) => k > i && meet(groups[i], other));
+    if (j < 0) continue;
+    const [other] = groups.splice(j, 1);
+    const { x, y, digits } = groups[i];
+    const [n, m] = [digits.length, other.digits.length];
+    groups[i] = {
+      x: (n * x + m * other.x) / (n + m),
+      y: (n * y + m * other.y) / (n + m),
+      digits: [...digits, ...other.digits].sort(),
+    };
+    i = -1; // it is larger now, and may meet others
+  }
+  return groups;
 }
 
 // ---- a sheet of decoded digits ---------------------------------------------
@@ -331,7 +385,7 @@ class Curves {
   clear() {
     this.points = []; // [step, reconstruction, KL]
     this.every = 1;
-    this.marks = []; // [step, what was changed]
+    this.marks = []; // what was changed, and when
   }
 
   add(step, { reconstruction, kl }) {
@@ -342,10 +396,12 @@ class Curves {
     this.points = this.points.filter(([s]) => s % this.every === 0);
   }
 
-  mark(step, text) {
+  /** Note a change; of several of one kind in a row the last is kept. */
+  mark(step, name, text) {
     const { marks } = this;
-    if (marks.length && marks.at(-1)[0] === step) marks.pop();
-    marks.push([step, text]);
+    const last = marks.at(-1);
+    if (last?.name === name && step - last.step < 60) marks.pop();
+    marks.push({ step, name, text });
   }
 
   draw(now) {
@@ -377,6 +433,9 @@ class Curves {
       });
     }
     this.steps(context, width, height, last);
+    context.textAlign = "left";
+    const isVae = this.kind !== "autoencoder";
+    context.fillText(isVae ? "nats per digit" : "per digit", 4, 12);
   }
 
   panel(context, { top, bottom, width, last, column, low, high, colour, name,
@@ -403,14 +462,11 @@ class Curves {
     context.clip();
     context.strokeStyle = "#0006";
     context.setLineDash([2, 3]);
-    context.fillStyle = "#333";
-    context.textAlign = "left";
-    for (const [at, text] of this.marks) {
+    for (const { step: at } of this.marks) {
       context.beginPath();
       context.moveTo(across(at), top);
       context.lineTo(across(at), bottom);
       context.stroke();
-      if (column === 1) context.fillText(text, across(at) + 3, bottom - 3);
     }
     context.setLineDash([]);
     context.strokeStyle = colour;
@@ -420,16 +476,32 @@ class Curves {
       context.lineTo(across(point[0]), up(point[column]));
     context.stroke();
     context.restore();
-    const shown = value === undefined ? "" : ` ${written(value)}`;
-    const unit = this.kind === "autoencoder" ? "" : " nats";
+    if (column === 1) this.drawMarks(context, across, bottom, width);
+    const words = value === undefined ? name : `${name} ${written(value)}`;
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "right";
     context.lineWidth = 3;
     context.strokeStyle = "#fff";
-    const words = `${name}${shown}${shown && unit}`;
     context.strokeText(words, width - 4, top - 3);
     context.fillStyle = colour;
     context.fillText(words, width - 4, top - 3);
+  }
+
+  /** What was changed, below the upper curve. */
+  drawMarks(context, across, bottom, width) {
+    const y = this.kind === "autoencoder" ? bottom - 3 : bottom + 12;
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "left";
+    context.fillStyle = "#333";
+    this.marks.forEach(({ step, text }, i) => {
+      const x = across(step);
+      const size = context.measureText(text).width;
+      const next = this.marks[i + 1];
+      if (next && across(next.step) - x < size + 6) return;
+      // the right end of the line belongs to the name of the lower curve
+      const fits = x + size + 3 < width - 50;
+      context.fillText(text, fits ? x + 2 : x - size - 2, y);
+    });
   }
 
   steps(context, width, height, last) {
@@ -452,6 +524,7 @@ class Panel {
     this.map = new CodeMap(this.kind, labels, colours);
     this.sheet = new Sheet(this.kind);
     this.curves = new Curves(this.kind);
+    this.rule = make("span", { text: about });
     this.about = make("p", { class: "about", "aria-hidden": "true" });
     const order = make("p", { class: "order", "aria-hidden": "true" });
     for (let digit = 0; digit < COLUMNS; digit++)
@@ -459,9 +532,9 @@ class Panel {
     this.order = order;
     this.root = make(
       "div",
-      { class: `panel ${this.kind}`, role: "group", "aria-label": title },
-      make("p", { class: "title" }, make("strong", { text: title }), ` ${about}`),
-      make("div", { class: "map" }, this.map.canvas),
+      { class: `learner ${this.kind}`, role: "group", "aria-label": title },
+      make("p", { class: "title" }, make("strong", { text: title }), this.rule),
+      make("div", { class: "plane" }, this.map.canvas),
       this.about,
       order,
       make("div", { class: "sheet" }, this.sheet.canvas),
@@ -511,6 +584,8 @@ class Panel {
     sheet.draw(lesson.decode(this.i, z, told ? sheet.asked : null));
     this.curves.draw(this.means());
     this.order.classList.toggle("off", !byLabel);
+    const { about, untold = about } = MODELS[this.kind];
+    say(this.rule, told ? about : untold);
     const places = byLabel ? "of five codes as each digit" : "all over the map";
     say(this.about, `What is drawn ${places}`);
   }
@@ -539,7 +614,7 @@ class Trainer {
       this.words,
       this.status,
       this.makeChoice(),
-      make("div", { class: "panels" }, ...this.panels.map((p) => p.root)),
+      make("div", { class: "learners" }, ...this.panels.map((p) => p.root)),
       this.makeTable(),
     );
     el.append(this.root);
@@ -571,13 +646,14 @@ class Trainer {
       this.reset();
     });
     this.count = make("span", { class: "count" });
-    this.beta = this.makeSlider("beta", BETAS, "\u03b2, the weight of the KL");
+    this.beta = this.makeSlider("beta", BETAS, "\u03b2, weight of the KL");
     this.rate = this.makeSlider("lr", RATES, "step size of Adam");
     const check = (text, name, title) => {
       const input = make("input", { type: "checkbox" });
       input.addEventListener("change", () => {
         this.set({ [name]: !input.checked });
-        this.mark(input.checked ? text : text.replace(/off|withheld/, "on"));
+        const changed = text.replace(/off|withheld/, "on");
+        this.mark(name, input.checked ? text : changed);
       });
       const label = make("label", { title }, input, ` ${text}`);
       return { input, label };
@@ -620,7 +696,7 @@ class Trainer {
     });
     input.addEventListener("change", () => {
       const letter = name === "beta" ? "\u03b2" : "lr";
-      this.mark(`${letter} ${values[input.valueAsNumber]}`);
+      this.mark(name, `${letter} ${values[input.valueAsNumber]}`);
     });
     const label = make(
       "label",
@@ -739,10 +815,12 @@ class Trainer {
     this.toldBefore = told;
   }
 
-  /** Note on the curves what has been changed, if they are under way. */
-  mark(text) {
+  /** Note what has been changed on the curves of those who feel it. */
+  mark(name, text) {
     if (!this.lesson.steps) return;
-    for (const { curves } of this.panels) curves.mark(this.lesson.steps, text);
+    const first = { lr: 0, beta: 1, noise: 1, told: 2 }[name];
+    for (const { curves } of this.panels.slice(first))
+      curves.mark(this.lesson.steps, name, text);
   }
 
   choose(kind) {
@@ -941,9 +1019,10 @@ class Trainer {
 }
 
 async function render({ model, el }) {
-  const { images, labels } = model.get("digits");
-  const pixels = Float32Array.from(await inflate(images), (v) => v / 16);
-  const digits = { images: pixels, labels: octets(labels) };
+  const packed = model.get("digits");
+  const labels = octets(packed.labels);
+  const images = unpacked(await inflate(packed.images), labels);
+  const digits = { images, labels };
   const trainer = new Trainer(model, el, digits);
   return () => trainer.close();
 }
