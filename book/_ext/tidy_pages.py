@@ -1,11 +1,12 @@
 """Mend what the theme leaves open, in each page as it is written.
 
 Without it a page would load 1.5 MB of script that draws icons which a font
-draws too, 0.5 MB of icons and rules that the book does not have, and the
-index of the search. Handlers such as onclick would be dead, since the policy
-of `security` forbids them: they become names that `_static/buttons.js` knows.
-A screen reader would miss the landmark around the logo, items of the
-bibliography, names of folded parts, and would meet empty headings in tables.
+draws too, 0.5 MB of icons and rules that the book does not have, the index of
+the search, and the code of widgets that other pages show. Handlers such as
+onclick would be dead, since the policy of `security` forbids them: they become
+names that `_static/buttons.js` knows. A screen reader would miss the landmark
+around the logo, items of the bibliography, names of folded parts, and would
+meet empty headings in tables.
 """
 
 import re
@@ -54,6 +55,14 @@ SEARCH = (
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*">'
     r"</script>\n"
 )
+# the class of a widget, or how it begins -> what only its pages need
+WIDGETS = {
+    "widget.Explorer": "explorer.js",
+    "trainer.Trainer": "trainer.(?:js|css)",
+    "bound.Bound": "bound.js",
+    "bound.Trick": "trick.js",
+    "bound.": "axes.css",
+}
 RULE = re.compile(r"([^{}]+)(\{[^{}]*\})")
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
 
@@ -62,6 +71,13 @@ def tidy(html: str, template: str) -> str:
     """The page with all changes."""
     for pattern, new in CHANGES:
         html = re.sub(pattern, new, html)
+    for widget, file in WIDGETS.items():
+        if f'"minivae.explorer.{widget}' not in html:
+            html = re.sub(
+                rf'<(?:script|link)[^>]*_static/{file}"[^>]*>(?:</script>)?\n?',
+                "",
+                html,
+            )
     return html if template == "search.html" else re.sub(SEARCH, "", html)
 
 
