@@ -294,7 +294,8 @@ def until_written(path, before=0):
 def commands(names, start=command) -> Tried:
     """Send these signals, one after the other, to one command line."""
     wrong, draw, before = [], random.Random(len(names)), 0
-    epochs = 20 + 20 * len(names)
+    # so many that a run is not done before its signal, on a busy machine too
+    epochs = 20 + 80 * len(names)
     with folder() as home:
         path, said = home / "a.pt", home / "said.txt"
         for number in map(signal.Signals.__getitem__, names):
