@@ -103,7 +103,8 @@ def test_the_browser_draws_what_pytorch_draws(
             """async ([panel, weights, codes]) => {
               const bytes = Uint8Array.from(atob(weights),
                 (c) => c.charCodeAt(0))
-              const decode = await minivaeExplorer.decoder(
+              const decode = await minivae[
+                "minivae.explorer.widget.Explorer"].decoder(
                 {...panel, weights: new DataView(bytes.buffer)})
               return codes.map((z, i) => Array.from(decode(z, i % 10)))
             }""",

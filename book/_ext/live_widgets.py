@@ -26,12 +26,12 @@ from scripts import joined
 
 WIDGET = Path(__file__).resolve().parents[2] / "minivae" / "explorer"
 VIEW = "application/vnd.jupyter.widget-view+json"
-# file -> the name on `window` under which widget-host.js finds it
+# file -> the class of the widget, by which widget-host.js finds it
 WIDGETS = {
-    "explorer": "minivaeExplorer",
-    "trainer": "minivaeTrainer",
-    "bound": "minivaeBound",
-    "trick": "minivaeTrick",
+    "explorer": "minivae.explorer.widget.Explorer",
+    "trainer": "minivae.explorer.trainer.Trainer",
+    "bound": "minivae.explorer.bound.Bound",
+    "trick": "minivae.explorer.bound.Trick",
 }
 
 
@@ -59,7 +59,8 @@ UNREAD = re.compile(r"^ *//.*\n|^ */\*\*[\s\S]*?\*/\n|^ +|^\n", re.M)
 def classic(name: str) -> str:
     """The module of a widget, which has one export, as a classic script."""
     module = UNREAD.sub("", joined(WIDGET / f"{name}.js"))
-    body = module.replace("export default ", f"window.{WIDGETS[name]} = ")
+    place = f'(window.minivae ??= {{}})["{WIDGETS[name]}"] = '
+    body = module.replace("export default ", place)
     return f'(() => {{\n"use strict";\n{body}}})();\n'
 
 

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from fontTools import subset
+from live_widgets import WIDGETS
 from security import protect
 
 # (what the theme writes, what stands there instead)
@@ -55,13 +56,10 @@ SEARCH = (
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*">'
     r"</script>\n"
 )
-# the class of a widget, or how it begins -> what only its pages need
-WIDGETS = {
-    "widget.Explorer": "explorer.js",
-    "trainer.Trainer": "trainer.(?:js|css)",
-    "bound.Bound": "bound.js",
-    "bound.Trick": "trick.js",
-    "bound.": "axes.css",
+# the style sheets of widgets that few pages show -> their module
+SHEETS = {
+    "trainer": "minivae.explorer.trainer",
+    "axes": "minivae.explorer.bound",
 }
 RULE = re.compile(r"([^{}]+)(\{[^{}]*\})")
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
@@ -71,13 +69,17 @@ def tidy(html: str, template: str) -> str:
     """The page with all changes."""
     for pattern, new in CHANGES:
         html = re.sub(pattern, new, html)
-    for widget, file in WIDGETS.items():
-        if f'"minivae.explorer.{widget}' not in html:
-            html = re.sub(
-                rf'<(?:script|link)[^>]*_static/{file}"[^>]*>(?:</script>)?\n?',
-                "",
-                html,
-            )
+    elsewhere = [
+        rf"<script[^>]*/{name}\.js[^>]*></script>\n?"
+        for name, widget in WIDGETS.items()
+        if f'"{widget}"' not in html
+    ] + [
+        rf"<link[^>]*/{name}\.css[^>]*>\n?"
+        for name, module in SHEETS.items()
+        if f'"{module}.' not in html
+    ]
+    for pattern in elsewhere:
+        html = re.sub(pattern, "", html)
     return html if template == "search.html" else re.sub(SEARCH, "", html)
 
 

@@ -6,13 +6,6 @@
 (() => {
   const STATE = "application/vnd.jupyter.widget-state+json";
   const VIEW = "application/vnd.jupyter.widget-view+json";
-  // what live_widgets.py has put on `window`, by the class of the widget
-  const KNOWN = {
-    "minivae.explorer.widget.Explorer": () => window.minivaeExplorer,
-    "minivae.explorer.trainer.Trainer": () => window.minivaeTrainer,
-    "minivae.explorer.bound.Bound": () => window.minivaeBound,
-    "minivae.explorer.bound.Trick": () => window.minivaeTrick,
-  };
 
   /** Put the bytes, which JSON cannot hold, back into the state. */
   function complete({ state, buffers = [] }) {
@@ -83,7 +76,8 @@
     const { model_id: id } = JSON.parse(script.textContent);
     const { place, picture } = placeFor(script);
     const model = models[id]?.state;
-    const widget = KNOWN[model?._anywidget_id]?.();
+    // live_widgets.py has put it there, by the class of the widget
+    const widget = window.minivae?.[model?._anywidget_id];
     if (!widget) return needsKernel(place);
     try {
       await widget.render({ model: new PageModel(model), el: place });

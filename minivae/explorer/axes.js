@@ -1,28 +1,10 @@
 // What the figures of chapter 4 share: axes that are drawn anew, sliders, text.
 
+import { make, written } from "./tools.js";
+
 const SVG = "http://www.w3.org/2000/svg";
-const MINUS = "\u2212";
 const LEFT = 44; // room for the numbers of the vertical axis
 const BELOW = 38; // and for those of the horizontal one, and its name
-
-export function make(tag, options = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(options)) {
-    if (name === "text") node.textContent = value;
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false) node.setAttribute(name, value);
-  }
-  // JupyterLab takes keys for itself where this is not said
-  if (["input", "button", "select"].includes(tag))
-    node.dataset.lmSuppressShortcuts = "true";
-  node.append(...children);
-  return node;
-}
-
-export function written(number, digits = 3) {
-  const text = number.toFixed(digits);
-  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", MINUS);
-}
 
 /** A number in a sentence: rounded for the eye, whole for a program. */
 export function exact(number, name, digits = 3) {

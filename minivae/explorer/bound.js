@@ -4,9 +4,8 @@
 // of width theta. The ELBO is in closed form, evidence and gap are sums over
 // grids of codes; so that they fit together is no matter of arithmetic.
 
-import {
-  Axes, Slider, Traits, Words, button, exact, make, ticks, written,
-} from "./axes.js";
+import { Axes, Slider, Traits, Words, button, exact, ticks } from "./axes.js";
+import { make, written } from "./tools.js";
 
 const LOG_2_PI = Math.log(2 * Math.PI);
 const LIMIT = 6; // codes beyond have a billionth of the prior
@@ -319,9 +318,9 @@ class Bound {
     const fine = marks[1] - marks[0] < 1 ? 1 : 0;
     bars.across(marks, "nats", far ? thousands : (v) => written(v, fine));
     const rows = [
-      ["log p(x)", 0, logPx, "evidence", written(logPx)],
-      ["= ELBO", 0, lower, "elbo", written(lower)],
-      ["+ gap", lower, lower + lost, "gap", written(lost)],
+      ["log p(x)", 0, logPx, "evidence", written(logPx, 3)],
+      ["= ELBO", 0, lower, "elbo", written(lower, 3)],
+      ["+ gap", lower, lower + lost, "gap", written(lost, 3)],
     ];
     rows.forEach(([name, from, to, kind, value], i) => {
       const y = 8 + 30 * i;

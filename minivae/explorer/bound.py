@@ -4,9 +4,7 @@ All of it is computed in the page, in JavaScript that tests hold against
 PyTorch. So both work in JupyterLab, and on a page that no kernel serves.
 """
 
-import io
 import math
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -18,11 +16,10 @@ from minivae import validate
 from minivae.data import seeded
 from minivae.evaluate import code_grid, log_joint
 from minivae.explorer.scripts import joined
+from minivae.explorer.still import FOLDER, Still, style
 from minivae.objective import gaussian_log_density
 from minivae.toys import Arc
 
-FOLDER = Path(__file__).parent
-STYLE = (FOLDER / "axes.css").read_text(encoding="utf-8")
 RIGHT, TOP = (1.5, -1.4), (0.0, 2.0)
 N_DRAWN = 6  # points beside these two
 N_NOISE = 8
@@ -32,28 +29,7 @@ REACH = {"theta": (0.1, 2.5), "mu": (-3.0, 3.0), "sigma": (0.02, 2.0)}
 REACH_OF_TRICK = {"mu": (-2.0, 2.0), "sigma": (0.02, 1.0)}
 
 
-class _Moved(anywidget.AnyWidget):
-    """A widget with a still picture for where no script runs."""
-
-    _css = STYLE
-
-    def still(self) -> bytes:
-        """A PNG for where no script runs."""
-        stream = io.BytesIO()
-        self._figure().savefig(stream, format="png")
-        return stream.getvalue()
-
-    def _figure(self) -> Figure:
-        raise NotImplementedError
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle: Any = super()._repr_mimebundle_(**kwargs)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data |= {"image/png": self.still(), "text/plain": repr(self)}
-        return (data, *rest) if rest else data
-
-
-class Bound(_Moved):
+class Bound(Still, anywidget.AnyWidget):
     """Evidence, ELBO and gap of the toy `Arc`, under the reader's hand.
 
     Made by `bound`. What follows is synchronised both ways, so Python can
@@ -75,6 +51,7 @@ class Bound(_Moved):
     """
 
     _esm = joined(FOLDER / "bound.js")
+    _css = style("axes")
     points: Any = traitlets.List().tag(sync=True)
     point = traitlets.Int(0).tag(sync=True)
     theta = traitlets.Float(1.0).tag(sync=True)
@@ -165,7 +142,7 @@ class Bound(_Moved):
         return f"Bound(theta={self.theta:g})"
 
 
-class Trick(_Moved):
+class Trick(Still, anywidget.AnyWidget):
     """Codes that move with mu and sigma while their noise stays.
 
     Made by `trick`. What follows is synchronised both ways.
@@ -184,6 +161,7 @@ class Trick(_Moved):
     """
 
     _esm = joined(FOLDER / "trick.js")
+    _css = style("axes")
     mu = traitlets.Float(0.5).tag(sync=True)
     sigma = traitlets.Float(0.4).tag(sync=True)
     noise = traitlets.List(traitlets.Float()).tag(sync=True)

@@ -4,35 +4,18 @@
 // widget-host.js does, with the state that the notebook has stored. All
 // pictures are computed here, so both work alike.
 
+import { inflate, make, normal, octets, viewOf, written } from "./tools.js";
+
 const SIDE = 28; // pixels of a digit
 const TILES = 14; // decoded digits on a side of a map
-const MINUS = "\u2212";
 
 // ---- numbers ---------------------------------------------------------------
-
-/** A DataView on what the kernel or the page has sent as bytes. */
-function viewOf(data) {
-  if (data instanceof ArrayBuffer) return new DataView(data);
-  return new DataView(data.buffer, data.byteOffset, data.byteLength);
-}
 
 function floats(data) {
   const view = viewOf(data);
   return Float32Array.from({ length: view.byteLength / 4 }, (_, i) =>
     view.getFloat32(4 * i, true),
   );
-}
-
-function octets(data) {
-  const view = viewOf(data);
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
-
-/** What zlib has compressed. */
-async function inflate(data) {
-  const packed = new Blob([octets(data)]).stream();
-  const stream = packed.pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).arrayBuffer();
 }
 
 /** The number that 16 bits stand for (IEEE 754). */
@@ -43,16 +26,6 @@ function half(bits) {
   if (!exponent) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-/** A draw from N(0, 1), by Box and Muller. */
-function normal() {
-  const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
-  return radius * Math.cos(2 * Math.PI * Math.random());
-}
-
-function written(number, digits = 2) {
-  return number.toFixed(digits).replace("-", MINUS);
 }
 
 // ---- the decoder -----------------------------------------------------------
@@ -111,21 +84,6 @@ async function decoder(panel) {
 }
 
 // ---- small tools of the view -----------------------------------------------
-
-function make(tag, options = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(options)) {
-    if (name === "text") node.textContent = value;
-    else if (name === "class") node.className = value;
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false) node.setAttribute(name, value);
-  }
-  // JupyterLab takes arrow keys for itself where this is not said
-  if (["input", "button", "select"].includes(tag))
-    node.dataset.lmSuppressShortcuts = "true";
-  node.append(...children);
-  return node;
-}
 
 function digitCanvas(label) {
   return make("canvas", {

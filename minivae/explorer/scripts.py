@@ -25,6 +25,14 @@ def joined(module: Path) -> str:
         >>> text.index("class Adam") < text.index("class Trainer")
         True
     """
-    text = module.read_text(encoding="utf-8")
-    parts = [joined(module.parent / name) for name in IMPORT.findall(text)]
-    return "\n".join([*parts, EXPORT.sub("", IMPORT.sub("", text))])
+    parts: dict[Path, str] = {}  # each once, though several may import it
+
+    def add(path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        for name in IMPORT.findall(text):
+            if path.parent / name not in parts:
+                add(path.parent / name)
+        parts[path] = EXPORT.sub("", IMPORT.sub("", text))
+
+    add(module)
+    return "\n".join(parts.values())

@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minivae import latent, validate
+from minivae.explorer.still import Still
 from minivae.figures import bars, curves, image_grid
 from minivae.models import Autoencoder
 
@@ -20,7 +20,7 @@ SIDE = 224  # pixels of the screen that a picture may take
 WITHHELD = "withheld"
 
 
-class Sliders(widgets.VBox):
+class Sliders(Still, widgets.VBox):
     """Sliders for z, controls for what the model is told, and the picture.
 
     Args:
@@ -151,13 +151,6 @@ class Sliders(widgets.VBox):
             stream, format="png"
         )
         self.picture.value = stream.getvalue()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        # JupyterLab takes the widget, a page without a kernel the still
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data |= {"image/png": self.still(), "text/plain": repr(self)}
-        return (data, *rest) if rest else data
 
     def __repr__(self) -> str:
         return f"Sliders({type(self.model).__name__}, {len(self.z)} for z)"

@@ -6,6 +6,7 @@
 // not start one.
 
 import { KINDS, Lesson, accuracy } from "./learning.js";
+import { inflate, make, octets, written } from "./tools.js";
 
 const SIDE = 8; // pixels of a digit
 const COLUMNS = 10; // decoded digits in a row of a sheet
@@ -22,7 +23,6 @@ const WRITTEN = 250; // milliseconds between two looks at the numbers
 const SPOKEN = 15000; // milliseconds between two sentences that are spoken
 const MEMORY = 0.97; // of the means that curves and table show
 const MOST = 600; // points of a curve
-const MINUS = "\u2212";
 
 // what the sliders go through; the first beta leaves the KL out
 const BETAS = [
@@ -43,18 +43,6 @@ const MODELS = {
 
 // ---- small tools -----------------------------------------------------------
 
-function octets(data) {
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-/** What zlib has compressed. */
-async function inflate(data) {
-  const packed = new Blob([octets(data)]).stream();
-  const stream = packed.pipeThrough(new DecompressionStream("deflate"));
-  return octets(await new Response(stream).arrayBuffer());
-}
-
 /** Digits one after the other, from pixels of all, sorted by label. */
 function unpacked(pixels, labels) {
   const n = labels.length;
@@ -66,25 +54,6 @@ function unpacked(pixels, labels) {
       images[row * nValues + i] = pixels[i * n + place] / 16;
   });
   return images;
-}
-
-function make(tag, options = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(options)) {
-    if (name === "text") node.textContent = value;
-    else if (name === "class") node.className = value;
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false) node.setAttribute(name, value);
-  }
-  // JupyterLab takes keys for itself where this is not said
-  if (["input", "button"].includes(tag))
-    node.dataset.lmSuppressShortcuts = "true";
-  node.append(...children);
-  return node;
-}
-
-function written(number, digits = 1) {
-  return number.toFixed(digits).replace("-", MINUS);
 }
 
 function say(node, text) {
@@ -477,7 +446,7 @@ class Curves {
     context.stroke();
     context.restore();
     if (column === 1) this.drawMarks(context, across, bottom, width);
-    const words = value === undefined ? name : `${name} ${written(value)}`;
+    const words = value === undefined ? name : `${name} ${written(value, 1)}`;
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "right";
     context.lineWidth = 3;

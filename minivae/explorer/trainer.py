@@ -5,12 +5,10 @@ models of this package. So it works in JupyterLab, and on a page that no
 kernel serves.
 """
 
-import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -23,11 +21,11 @@ from minivae import validate
 from minivae.data import Images
 from minivae.evaluate import codes, posteriors
 from minivae.explorer.scripts import joined
+from minivae.explorer.still import FOLDER, Still, style
 from minivae.figures import DIGIT_COLOURS, latent_scatter
 from minivae.models import CVAE, VAE, Autoencoder
 from minivae.train import TrainConfig, fit
 
-FOLDER = Path(__file__).parent
 # small enough for a hundred steps of three models in a second
 OPTIONS: dict[str, Any] = {"hidden": [100], "nLatent": 2, "batchSize": 64}
 MOST = {"beta": 20.0, "lr": 0.1, "seed": 999}
@@ -35,7 +33,7 @@ EPOCHS = 20  # of the still picture, as after some seconds in the browser
 N_ELLIPSES = 12
 
 
-class Trainer(anywidget.AnyWidget):
+class Trainer(Still, anywidget.AnyWidget):
     """Three models that learn 8 by 8 digits before the reader's eyes.
 
     Made by `trainer`. What follows is synchronised both ways, so Python can
@@ -61,7 +59,7 @@ class Trainer(anywidget.AnyWidget):
     """
 
     _esm = joined(FOLDER / "trainer.js")
-    _css = (FOLDER / "trainer.css").read_text(encoding="utf-8")
+    _css = style("trainer")
     digits = traitlets.Dict().tag(sync=True)
     options = traitlets.Dict(OPTIONS).tag(sync=True)
     colours = traitlets.List(list(DIGIT_COLOURS)).tag(sync=True)
@@ -96,17 +94,8 @@ class Trainer(anywidget.AnyWidget):
             )
         return value
 
-    def still(self) -> bytes:
-        """A PNG for where no script runs: the maps after a short training."""
-        stream = io.BytesIO()
-        _maps(self.seed, self.beta, self.lr).savefig(stream, format="png")
-        return stream.getvalue()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle: Any = super()._repr_mimebundle_(**kwargs)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data |= {"image/png": self.still(), "text/plain": repr(self)}
-        return (data, *rest) if rest else data
+    def _figure(self) -> Figure:
+        return _maps(self.seed, self.beta, self.lr)
 
     def __repr__(self) -> str:
         return f"Trainer(seed={self.seed}, beta={self.beta:g})"

@@ -1,9 +1,8 @@
 // The trick: z = mu + sigma * noise. The noise is held while mu and sigma
 // move, so every code moves smoothly, and a mean over codes has a slope.
 
-import {
-  Axes, Slider, Traits, Words, button, exact, make, ticks, written,
-} from "./axes.js";
+import { Axes, Slider, Traits, Words, button, exact, ticks } from "./axes.js";
+import { make, normal, written } from "./tools.js";
 
 const LOG_2_PI = Math.log(2 * Math.PI);
 const POINT = [1.5, -1.4]; // of the toy: the one at the right
@@ -12,12 +11,6 @@ const MOST = { mu: 2, sigma: 1 };
 const PLACES = Array.from({ length: 81 }, (_, i) => (i - 40) / 20);
 const REACH = 3.2; // of both axes
 const [UPPER, LOWER] = [82, 192]; // where they lie
-
-/** A draw from N(0, 1), by Box and Muller. */
-function normal() {
-  const radius = Math.sqrt(-2 * Math.log(1 - Math.random()));
-  return radius * Math.cos(2 * Math.PI * Math.random());
-}
 
 /** f(z) = log p(x|z), and its slope by z. */
 function likelihood(z) {

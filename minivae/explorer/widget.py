@@ -4,16 +4,15 @@ The page decodes by itself, from a rounded copy of the decoder. So the same
 widget works in JupyterLab and on a page that no kernel serves.
 """
 
-import io
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import numpy as np
 import torch
 import traitlets
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from minivae import latent, validate
@@ -26,11 +25,12 @@ from minivae.evaluate import (
     prepared,
 )
 from minivae.explorer.packing import pack, squash
+from minivae.explorer.scripts import joined
+from minivae.explorer.still import FOLDER, Still, style
 from minivae.figures import DIGIT_COLOURS, sheets
 from minivae.models import VAE, Autoencoder
 from minivae.networks import MLP, beside
 
-FOLDER = Path(__file__).parent
 SHAPE = (1, 28, 28)  # of the pictures that the page draws
 N_MAP = 1000  # codes on a map
 N_EACH = 2  # digits of each class that can be picked
@@ -40,7 +40,7 @@ MARGIN = 1.05  # the rounding is made for a little more than the sliders reach
 BACKGROUNDS = ("codes", "digits", "judge")
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Still, anywidget.AnyWidget):
     """Walk through the latent spaces of trained models.
 
     Made by `explorer`. What follows is synchronised both ways, so Python
@@ -68,8 +68,8 @@ class Explorer(anywidget.AnyWidget):
         ([[0.0, 0.0], [0.0, 0.0]], (2, 28, 28))
     """
 
-    _esm = (FOLDER / "explorer.js").read_text(encoding="utf-8")
-    _css = (FOLDER / "explorer.css").read_text(encoding="utf-8")
+    _esm = joined(FOLDER / "explorer.js")
+    _css = style("explorer")
     panels: Any = traitlets.List().tag(sync=True)
     digits = traitlets.Dict().tag(sync=True)
     colours = traitlets.List(list(DIGIT_COLOURS)).tag(sync=True)
@@ -157,15 +157,13 @@ class Explorer(anywidget.AnyWidget):
             ]
         ).numpy()
 
-    def still(self) -> bytes:
-        """A PNG for where no script runs: what lies where in each space."""
+    def _figure(self) -> Figure:
+        """What lies where in each space."""
         pictures = {
             name: _manifold(model, panel)
             for (name, model), panel in zip(self.models.items(), self.panels)
         }
-        stream = io.BytesIO()
-        sheets(pictures).savefig(stream, format="png")
-        return stream.getvalue()
+        return sheets(pictures)
 
     def _pick(self, change: object) -> None:
         if self.picked < 0:
@@ -188,12 +186,6 @@ class Explorer(anywidget.AnyWidget):
         # the page asks whether a kernel is there
         if content == "hello":
             self.send("hello")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle: Any = super()._repr_mimebundle_(**kwargs)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data |= {"image/png": self.still(), "text/plain": repr(self)}
-        return (data, *rest) if rest else data
 
     def __repr__(self) -> str:
         return f"Explorer({', '.join(self.models)})"
