@@ -14,6 +14,11 @@ class Still:
 
     JupyterLab takes the view out of what is displayed, and a page without a
     kernel the picture.
+
+    Example:
+        >>> from minivae.explorer import Trick
+        >>> Trick().still()[1:4]
+        b'PNG'
     """
 
     def _figure(self) -> Figure:
@@ -33,6 +38,11 @@ class Still:
 
 
 def style(name: str) -> str:
-    """A style sheet of this folder, behind what all widgets share."""
+    """A style sheet of this folder, behind what all widgets share.
+
+    Example:
+        >>> ".minivae-trainer" in style("trainer")
+        True
+    """
     sheets = (FOLDER / f"{part}.css" for part in ("shared", name))
     return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
