@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -735,3 +735,54 @@ def choice(what: str, value: object, right: str, why: dict[str, str]) -> None:
             f"{what}: found {brief(value)}, expected one of {known}"
         )
     raise WrongError(f"{what}: {value!r} is not right. {why[value]}")
+
+
+def choices(
+    what: str,
+    given: Mapping[str, object],
+    right: Mapping[str, str],
+    options: Sequence[str],
+    hint: str,
+) -> None:
+    """Refuse a list of answers unless every one of them is right.
+
+    Which of them is wrong is not said, so that the right ones cannot be
+    found by trying.
+
+    Args:
+        what: is asked, for the message.
+        given: each question -> the student's answer.
+        right: each question -> the right one.
+        options: every answer that may be given.
+        hint: where to look again; ends the message.
+
+    Raises:
+        WrongError: an answer is missing, unknown or wrong.
+
+    Example:
+        >>> right = {"ELBO": "rises", "loss": "falls"}
+        >>> rest = ("rises", "falls"), "Which one do we minimise?"
+        >>> choices("the curves", dict(right, loss="Falls "), right, *rest)
+        >>> given = {"ELBO": "rises", "loss": "rises"}
+        >>> choices("the curves", given, right, *rest)
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: the curves: not every answer is \
+right. Which one do we minimise?
+    """
+    by_lower = {one.lower(): one for one in options}
+    known = ", ".join(repr(one) for one in options)
+    found = {}
+    for question in right:
+        value = given.get(question)
+        require(
+            value is not None and value != "",
+            f"{question}: not answered yet; choose one of {known}",
+        )
+        word = value.strip().lower() if isinstance(value, str) else ""
+        require(
+            word in by_lower,
+            f"{question}: found {brief(value)}, expected one of {known}",
+        )
+        found[question] = by_lower[word]
+    require(found == dict(right), f"{what}: not every answer is right. {hint}")
