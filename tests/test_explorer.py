@@ -285,13 +285,16 @@ def unpacked(panel):
     """The layers (weight, bias) of a panel, read as the format says."""
     data = zlib.decompress(panel["weights"])
     layers = []
-    for depth, (n_in, n_out) in enumerate(panel["layers"]):
+    for n_in, n_out, kind in panel["layers"]:
         sizes = (("<f2", n_out), ("<f4", n_out))
-        sizes += (("i1" if depth else "<f2", n_in * n_out),)
+        sizes += ((f"<{kind}", n_in * n_out),)
         parts = []
         for kind, n in sizes:
             n_bytes = n * np.dtype(kind).itemsize
-            parts.append(np.frombuffer(data[:n_bytes], kind).astype(float))
+            part = data[:n_bytes]
+            if kind == "<i2":  # all lower bytes, then all upper ones
+                part = np.frombuffer(part, "u1").reshape(2, n).T.tobytes()
+            parts.append(np.frombuffer(part, kind).astype(float))
             data = data[n_bytes:]
         scale, bias, weight = parts
         layers.append((scale[:, None] * weight.reshape(n_out, n_in), bias))
@@ -435,7 +438,7 @@ def test_the_map_holds_the_codes_of_the_digits(trained, digits):
 def test_a_picked_digit_sets_code_and_label(trained, digits):
     models = [trained["VAE 2"], trained["CVAE 2"]]
     widget = explorer(models, digits[:300])
-    images = np.frombuffer(widget.digits["images"], "u1")
+    images = np.frombuffer(zlib.decompress(widget.digits["images"]), "u1")
     images = torch.from_numpy(images.reshape(-1, 28, 28).copy())
     place = widget.digits["picks"].index(5)
     found = (digits.images[:300] == images[place]).all(2).all(1).nonzero()
@@ -506,7 +509,9 @@ def test_a_digit_or_pick_that_does_not_exist_is_refused(trained, digits):
 def test_what_the_judge_reads_is_stored_place_by_place(trained, digits, judge):
     model = trained["CVAE 2"]
     (panel,) = explorer(model, digits[:300], judge).panels
-    grid = np.frombuffer(panel["grid"], "u1").reshape(10, 41, 41, 2)
+    grid = np.frombuffer(zlib.decompress(panel["grid"]), "u1").reshape(
+        10, 41, 41, 2
+    )
     low, high = panel["low"], panel["high"]
     for digit, row, column in ((0, 0, 40), (3, 20, 20), (7, 33, 5)):
         z = [
@@ -666,3 +671,80 @@ def test_a_kernel_answers_the_page(trained, digits, monkeypatch):
     widget._handle_custom_msg("hello", [])
     widget._handle_custom_msg("something else", [])
     assert sent == ["hello"]
+
+
+# --- encoders that travel with a page ----------------------------------------
+
+
+def encoded_from(panel, x):
+    """What the packed encoder says of rows (N, 784 + C), in numpy."""
+    packed = panel | {
+        "weights": panel["encoder"],
+        "layers": panel["encoder_layers"],
+    }
+    layers = unpacked(packed)
+    h = x.numpy().astype(float)
+    for i, (weight, bias) in enumerate(layers):
+        h = h @ weight.T + bias
+        h = np.maximum(h, 0) if i < len(layers) - 1 else h
+    return h
+
+
+@pytest.mark.parametrize(
+    "name", ["Autoencoder 2", "VAE 2", "CVAE 2", "CVAE 8"]
+)
+def test_the_packed_encoder_says_what_the_model_says(trained, digits, name):
+    model = trained[name]
+    (panel,) = explorer(model, digits[:300], drawing=True).panels
+    # digits that the rounding has not seen, and strokes that are none
+    pixels = torch.cat([digits[300:].x().flatten(1), torch.eye(784)[::9]])
+    y = torch.arange(len(pixels)) % 10
+    with torch.no_grad():
+        told = model.condition_vector(y, len(pixels))
+        x = pixels if told is None else torch.cat([pixels, told], 1)
+        wanted = model.encoder(x)
+    error = np.abs(encoded_from(panel, x) - wanted.numpy())
+    assert error.max() < 0.01
+    assert wanted.std(0).min() > 0.05  # there was something to get wrong
+    binary = panel["binary"]
+    assert binary == isinstance(model, VAE)  # the others see greys
+
+
+def test_an_encoder_travels_only_where_one_can_draw(small):
+    (panel,) = explorer(VAE(2, (8,)), small).panels
+    assert "encoder" not in panel
+    (panel,) = explorer(VAE(2, (8,)), small, drawing=True).panels
+    assert panel["encoder_layers"] == [[784, 8, "i2"], [8, 4, "f2"]]
+
+
+def test_an_encoder_that_12_bits_cannot_hold_is_refused(small):
+    model = VAE(n_latent=2, hidden=(8,))
+    with torch.no_grad():
+        model.encoder[-1].weight[2:] *= 1e6
+        model.encoder[-1].weight[3:] += 1e6
+        model.encoder[0].weight[:, :2] *= 1e6
+    with refused("model:", ValueError) as caught:
+        explorer(model, small, drawing=True)
+    assert "encoder bears rounding" in str(caught.value)
+
+
+def test_other_encoders_are_refused_where_one_can_draw(small):
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 4))
+    model = VAE(2, (8,), encoder=encoder)
+    assert explorer(model, small)
+    with refused("models:", ValueError) as caught:
+        explorer(model, small, drawing=True)
+    assert "encoder of linear layers" in str(caught.value)
+
+
+def test_python_sees_and_sets_the_drawing(trained, digits):
+    widget = explorer(trained["VAE 2"], digits[:300], drawing=True)
+    assert widget.drawing() is None
+    widget.drawn = bytes(range(256)) * 3 + bytes(16)
+    assert widget.drawing().shape == (28, 28)
+    assert widget.drawing()[0, 5] == pytest.approx(5 / 255)
+    with pytest.raises(TraitError, match="drawn: expected 784 bytes"):
+        widget.drawn = bytes(783)
+    with pytest.raises(TraitError, match="drawn: expected 784 bytes"):
+        widget.drawn = [0] * 784
+    assert len(widget.drawn) == 784

@@ -392,3 +392,233 @@ def test_without_scripts_a_picture_stands_in(browser, name):
     assert still.bounding_box()["width"] > 250
     assert page.locator(".minivae-explorer").count() == 0
     context.close()
+
+
+# --- a digit of the reader's own ---------------------------------------------
+
+# coordinates from 0 to 1, from the upper left corner of the pad
+ONE = [(0.56, 0.12), (0.5, 0.5), (0.46, 0.88)]
+
+
+def draw(page, *points):
+    """Draw a line on the pad with the mouse."""
+    pad = page.locator(".pad canvas")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    spots = [
+        (box["x"] + x * box["width"], box["y"] + y * box["height"])
+        for x, y in points
+    ]
+    page.mouse.move(*spots[0])
+    page.mouse.down()
+    for spot in spots[1:]:
+        page.mouse.move(*spot, steps=8)
+    page.mouse.up()
+
+
+ENCODE = """async ([panel, weights, pictures, digits]) => {
+  const bytes = Uint8Array.from(atob(weights), (c) => c.charCodeAt(0))
+  const encode = await minivae[
+    "minivae.explorer.widget.Explorer"].encoder(
+    {...panel, encoder: new DataView(bytes.buffer)})
+  return pictures.map((picture, i) => {
+    const { mu, sigma } = encode(Float32Array.from(picture), digits[i])
+    return [...mu, ...(sigma ?? []).map((s) => 2 * Math.log(s))]
+  })
+}"""
+
+
+@pytest.mark.parametrize(
+    "name", ["Autoencoder 2", "VAE 2", "CVAE 2", "CVAE 8"]
+)
+def test_the_browser_encodes_what_pytorch_encodes(
+    browser, trained, digits, tmp_path, name
+):
+    model = trained[name]
+    widget = explorer(model, digits[:300], drawing=True)
+    (panel,) = widget.panels
+    weights = b64encode(panel["encoder"]).decode()
+    bare = {k: v for k, v in panel.items() if not isinstance(v, bytes)}
+    some = digits[300:]
+    x = some.x()
+    if panel["binary"]:
+        x = (x > 0.5).float()
+    with torch.no_grad():
+        wanted = model.encode(x, some.labels if model.n_classes else None)
+    if isinstance(wanted, tuple):
+        wanted = torch.cat(wanted, 1)
+    given = [bare, weights, some.x().flatten(1).tolist(), some.labels.tolist()]
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        found = np.array(page.evaluate(ENCODE, given))
+    assert np.abs(found - wanted.numpy()).max() < 0.01
+    assert wanted.std(0).min() > 0.05
+
+
+def area_average(ink):
+    """The centred picture by brute force: every place in 64 small parts."""
+    rows, columns = (ink >= 0.1).nonzero(as_tuple=True)
+    size = max(rows.max() - rows.min(), columns.max() - columns.min()) + 1
+    middle = torch.arange(len(ink)) + 0.5
+    centre = torch.stack(
+        [(ink.sum(1) * middle).sum(), (ink.sum(0) * middle).sum()]
+    )
+    centre /= ink.sum()
+    # 32 samples in each direction of each of the 28 x 28 pixels
+    steps = (torch.arange(28 * 32) + 0.5) / 32 - 14
+    y, x = ((c + steps * size / 20).floor().long() for c in centre)
+    fits = ((y >= 0) & (y < len(ink)))[:, None] & (x >= 0) & (x < len(ink))
+    found = ink[y.clamp(0, len(ink) - 1)][:, x.clamp(0, len(ink) - 1)] * fits
+    return found.view(28, 32, 28, 32).mean((1, 3))
+
+
+def test_a_drawing_is_scaled_and_centred_as_mnist_is(
+    browser, trained, digits, tmp_path
+):
+    widget = explorer(trained["VAE 2"], digits[:300], drawing=True)
+    strokes = torch.rand(20, 4, 2, generator=torch.Generator().manual_seed(3))
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        both = page.evaluate(
+            """(all) => all.map((points) => {
+              const { stroke, centred } =
+                minivae["minivae.explorer.widget.Explorer"]
+              const ink = new Float32Array(112 * 112)
+              points.slice(1).forEach((to, i) => stroke(ink, points[i], to))
+              return [Array.from(ink), Array.from(centred(ink))]
+            })""",
+            (strokes * 112).tolist(),
+        )
+        nothing = page.evaluate(
+            """() => minivae["minivae.explorer.widget.Explorer"].centred(
+              new Float32Array(112 * 112))"""
+        )
+    assert nothing is None
+    for ink, picture in both:
+        ink = torch.tensor(ink).view(112, 112)
+        picture = torch.tensor(picture).view(28, 28)
+        assert (picture - area_average(ink)).abs().max() < 0.05
+        middle = torch.arange(28) + 0.5
+        for side in (0, 1):
+            centre = (picture.sum(side) * middle).sum() / picture.sum()
+            assert centre == pytest.approx(14, abs=0.05)
+        inked = (picture > 0.3).nonzero()
+        assert (inked.amax(0) - inked.amin(0) + 1).max() in (19, 20, 21)
+
+
+def test_a_digit_can_be_drawn_wiped_and_taken(
+    browser, trained, digits, judge, tmp_path
+):
+    models = [trained["VAE 2"], trained["CVAE 2"]]
+    widget = explorer(models, digits[:300], judge, drawing=True)
+    i = widget.digits["picks"].index(3)
+    address = page_with(tmp_path / "p.html", widget)
+    with opened(browser, address) as (page, troubles):
+        again = page.get_by_role("button", name="Resample")
+        assert again.first.is_disabled()
+        draw(page, *ONE)
+        page.evaluate(FRAMES)
+        seen = page.locator(".seen canvas").evaluate(PIXELS)
+        x = 1 - torch.tensor(seen).view(1, 1, 28, 28) / 255
+        mu, logvar = models[0].encode((x > 0.5).float())
+        assert values(page, 0) == pytest.approx(mu[0].tolist(), abs=0.02)
+        shape = page.locator("svg").first.locator("ellipse").first
+        low, high = widget.panels[0]["low"], widget.panels[0]["high"]
+        wide = 100 * (0.5 * logvar[0, 0]).exp().item() / (high[0] - low[0])
+        assert float(shape.get_attribute("rx")) == pytest.approx(
+            wide, rel=0.02
+        )
+        said = page.locator(".said").inner_text()
+        assert "VAE: z = (" in said and "the judge reads" in said
+        # what it is said to be is what the conditional model is told
+        page.get_by_label("It is a").select_option("7")
+        told, _ = models[1].encode((x > 0.5).float(), torch.tensor([7]))
+        assert values(page, 1) == pytest.approx(told[0].tolist(), abs=0.02)
+        assert agrees(page, models[1], 1, digit=7)
+        again.first.click()  # from the cloud of what is drawn
+        page.get_by_role("button", name="Clear").click()
+        assert again.first.is_disabled()
+        assert "empty" in page.locator(".said").inner_text()
+        assert page.locator("ellipse").count() == 0
+        # a picked digit comes as it is, and the pad can change it
+        page.locator(".strip button").nth(i).click()
+        code = values(page, 0)
+        page.get_by_label("It is a").select_option("3")
+        page.get_by_role("button", name="Take the picked digit").click()
+        assert values(page, 0) == pytest.approx(code, abs=0.35)
+        taken = page.locator(".seen canvas").evaluate(PIXELS)
+        strip = page.locator(".strip canvas").nth(i).evaluate(PIXELS)
+        assert np.abs(np.array(taken) - strip).max() <= 1
+        page.get_by_label("erase").check()
+        draw(page, (0.1, 0.3), (0.9, 0.3))
+        page.evaluate(FRAMES)
+        assert page.locator(".seen canvas").evaluate(PIXELS) != taken
+        assert troubles == []
+
+
+def test_the_pad_can_be_used_with_keys_alone(
+    browser, trained, digits, tmp_path
+):
+    widget = explorer(trained["VAE 2"], digits[:300], drawing=True)
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        page.locator(".pad canvas").focus()
+        page.keyboard.press("Space")
+        for _ in range(14):
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Space")
+        page.evaluate(FRAMES)
+        seen = (
+            1 - np.array(page.locator(".seen canvas").evaluate(PIXELS)) / 255
+        )
+        rows, columns = (seen.reshape(28, 28) > 0.5).nonzero()
+        assert np.ptp(rows) >= 18 and np.ptp(columns) <= 5  # a stroke
+        before = values(page)
+        page.keyboard.press("ArrowLeft")  # the pen is up
+        page.evaluate(FRAMES)
+        assert values(page) == before
+
+
+@built
+def test_a_stroke_of_a_one_lands_among_ones(browser):
+    with opened(browser, address("try_it")) as (page, troubles):
+        maps = page.locator(".map")
+        for box in maps.all():
+            assert box.bounding_box()["width"] >= 280
+        draw(page, *ONE)
+        page.evaluate(FRAMES)
+        codes = [values(page, n) for n in range(3)]
+        near = page.evaluate(
+            """async (codes) => {
+              const { state, buffers } = Object.values(JSON.parse(
+                document.querySelector("script[type*=widget-state]")
+                  .textContent).state).find(({ state }) => state.panels)
+              const bytes = (...path) => Uint8Array.from(atob(buffers.find(
+                (b) => b.path.join() === path.join()).data),
+                (c) => c.charCodeAt(0))
+              const labels = bytes("digits", "map")
+              return codes.map((code, n) => {
+                const map = new Float32Array(
+                  bytes("panels", n, "map").buffer)
+                const far = Array.from(labels, (label, i) => [Math.hypot(
+                  map[2 * i] - code[0], map[2 * i + 1] - code[1]), label])
+                return far.sort((a, b) => a[0] - b[0]).slice(0, 15)
+                  .map(([, label]) => label)
+              })
+            }""",
+            codes,
+        )
+        # the CVAE has been told the digit: its code need not say it
+        for labels in near[:2]:
+            assert labels.count(1) >= 12
+        for readout in page.locator(".readout").all_inner_texts():
+            assert "the judge reads 1" in readout
+        pressed = page.locator('.ten [aria-pressed="true"]')
+        assert pressed.get_attribute("aria-label") == "Ask for a 1"
+        assert troubles == []
+
+
+@built
+@pytest.mark.parametrize("width", [1280, 1024, 400])
+def test_a_wide_widget_stays_within_the_window(browser, width):
+    with opened(browser, address("try_it"), width=width) as (page, _):
+        for box in page.locator(".minivae-explorer, .minivae-trainer").all():
+            box = box.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width

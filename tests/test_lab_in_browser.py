@@ -45,6 +45,14 @@ TWO = (
 LEARNS = (
     "from minivae.explorer import trainer\n\nlesson = trainer(seed=3)\nlesson",
 )
+MOVES = (
+    "from minivae import VAE, load_digits\n"
+    "from minivae.explorer import bound, explorer, trick\n\n"
+    "toy = bound()\ntoy",
+    "held = trick()\nheld",
+    'digits = load_digits("builtin", "test")[:100]\n'
+    "own = explorer(VAE(2, (32,)), digits, drawing=True)\nown",
+)
 
 # What the page is asked. Each picture is read from a copy: Chromium warns of
 # reading a canvas twice that was not made for it.
@@ -123,7 +131,11 @@ def server(tmp_path_factory):
     for name in CHAPTERS.values():
         shutil.copy(ROOT / "book" / f"{name}.ipynb", books)
     shutil.copy(books / f"{CHAPTERS[5]}.ipynb", books / "stored.ipynb")
-    for name, sources in (("two", TWO), ("learns", LEARNS)):
+    for name, sources in (
+        ("two", TWO),
+        ("learns", LEARNS),
+        ("moves", MOVES),
+    ):
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         small = nbformat.v4.new_notebook(cells=cells)
         kernel = {"name": "python3", "display_name": "Python"}
@@ -607,4 +619,47 @@ def test_python_sees_and_steers_what_learns(browser, server):
         assert all(0 < m["accuracy"] < 1 < m["loss"] for m in models)
         notebook.ask("1", "lesson.seed = 4")
         notebook.wait(f"{step} === 0")
+        assert ours(notebook.troubles) == []
+
+
+# --- what a reader moves, and draws -----------------------------------------
+
+
+def test_python_sees_what_a_reader_moves_and_draws(browser, server):
+    with opened(browser, server, "moves") as notebook:
+        notebook.run()
+        page = notebook.page
+        # cells come into being as they come into sight
+        figures = page.locator(".minivae-axes")
+        figures.first.scroll_into_view_if_needed()
+
+        def becomes(expression, value):
+            end = time.monotonic() + WAIT
+            while notebook.ask(expression) != value:
+                assert time.monotonic() < end
+                page.wait_for_timeout(50)
+
+        before = notebook.ask("toy.theta")
+        page.get_by_role("button", name="Best q", exact=True).click()
+        page.get_by_role("button", name="One step of").click()
+        becomes(f"toy.theta != {before!r}", True)
+        figures.nth(1).scroll_into_view_if_needed()
+        noise = notebook.ask("list(held.noise)")
+        page.get_by_role("button", name="New noise").click()
+        becomes(f"list(held.noise) == {noise!r}", False)
+        pad = page.locator(".pad canvas")
+        pad.scroll_into_view_if_needed()
+        pad.focus()
+        for key in ("Space", *["ArrowDown"] * 12, "Space"):
+            page.keyboard.press(key)
+        becomes("own.drawn != b'' and bool(own.drawing().max() > 0.9)", True)
+        # the code is that of the drawing, by the exact encoder
+        model = "list(own.models.values())[0]"
+        x = "(torch.from_numpy(own.drawing()) > 0.5).float()[None, None]"
+        exact = f"{model}.encode_mean({x})[0].tolist()"
+        code = notebook.ask(exact, "import torch")
+        assert notebook.ask("own.z") == pytest.approx(code, abs=0.01)
+        notebook.ask("1", "own.drawn = bytes(784)")
+        notebook.ask("1", "own.drawn = b''")
+        notebook.wait("!document.querySelector('.minivae-explorer ellipse')")
         assert ours(notebook.troubles) == []

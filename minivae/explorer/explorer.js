@@ -1,107 +1,18 @@
-// The latent explorer: one decoder, one view, no dependencies.
+// The latent explorer: maps, sliders and digits over the networks of a page.
 //
 // JupyterLab runs this module through anywidget. On a page without a kernel
 // widget-host.js does, with the state that the notebook has stored. All
 // pictures are computed here, so both work alike.
 
-import { inflate, make, normal, octets, viewOf, written } from "./tools.js";
+import { Pad, SIDE, centred, digitCanvas, paint, stroke } from "./drawing.js";
+import { decoder, encoder, floats } from "./networks.js";
+import { inflate, make, normal, octets, written } from "./tools.js";
 
-const SIDE = 28; // pixels of a digit
 const TILES = 14; // decoded digits on a side of a map
 
-// ---- numbers ---------------------------------------------------------------
-
-function floats(data) {
-  const view = viewOf(data);
-  return Float32Array.from({ length: view.byteLength / 4 }, (_, i) =>
-    view.getFloat32(4 * i, true),
-  );
-}
-
-/** The number that 16 bits stand for (IEEE 754). */
-function half(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (!exponent) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-// ---- the decoder -----------------------------------------------------------
-
-/**
- * The decoder of a panel as a function of (z, digit) -> 784 pixels in [0, 1].
- * Every call returns the same array, filled anew.
- */
-async function decoder(panel) {
-  const view = viewOf(await inflate(panel.weights));
-  let at = 0;
-  const layers = panel.layers.map(([nIn, nOut], depth) => {
-    const scale = new Float32Array(nOut);
-    const bias = new Float32Array(nOut);
-    for (let o = 0; o < nOut; o++, at += 2)
-      scale[o] = half(view.getUint16(at, true));
-    for (let o = 0; o < nOut; o++, at += 4) bias[o] = view.getFloat32(at, true);
-    // by column, so that a unit that is silent costs nothing
-    const weight = new Float32Array(nIn * nOut);
-    for (let o = 0; o < nOut; o++) {
-      for (let i = 0; i < nIn; i++) {
-        let w;
-        if (depth) w = view.getInt8(at++);
-        else [w, at] = [half(view.getUint16(at, true)), at + 2];
-        weight[i * nOut + o] = scale[o] * w;
-      }
-    }
-    return { nOut, bias, weight, out: new Float32Array(nOut) };
-  });
-  const sigmoid = panel.squash === "sigmoid";
-  const input = new Float32Array(panel.n_latent + panel.n_classes);
-
-  return function decode(z, digit = 0) {
-    input.fill(0);
-    input.set(z);
-    if (panel.n_classes) input[panel.n_latent + digit] = 1;
-    let h = input;
-    layers.forEach(({ nOut, bias, weight, out }, depth) => {
-      out.set(bias);
-      for (let i = 0; i < h.length; i++) {
-        const a = h[i];
-        if (a === 0) continue;
-        const column = i * nOut;
-        for (let o = 0; o < nOut; o++) out[o] += a * weight[column + o];
-      }
-      if (depth < layers.length - 1)
-        for (let o = 0; o < nOut; o++) if (out[o] < 0) out[o] = 0;
-      h = out;
-    });
-    for (let o = 0; o < h.length; o++)
-      h[o] = sigmoid
-        ? 1 / (1 + Math.exp(-h[o]))
-        : Math.min(1, Math.max(0, h[o]));
-    return h;
-  };
-}
-
-// ---- small tools of the view -----------------------------------------------
-
-function digitCanvas(label) {
-  return make("canvas", {
-    width: SIDE,
-    height: SIDE,
-    class: "digit",
-    ...(label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" }),
-  });
-}
-
-const paper = new ImageData(SIDE, SIDE);
-const dots = new Uint32Array(paper.data.buffer); // one number for a pixel
-
-/** Ink on white paper: pixels (784,) in [0, 1] at a place of a canvas. */
-function paint(context, pixels, x = 0, y = 0) {
-  for (let i = 0; i < pixels.length; i++)
-    dots[i] = 0xff000000 + 0x010101 * Math.round(255 * (1 - pixels[i]));
-  context.putImageData(paper, x, y);
+/** Pixels in [0, 1] from bytes. */
+function greys(bytes) {
+  return Float32Array.from(bytes, (v) => v / 255);
 }
 
 // ---- the map of a model with two latent dimensions -------------------------
@@ -415,8 +326,9 @@ class LatentMap {
 // ---- one model -------------------------------------------------------------
 
 class Panel {
-  constructor(panel, decode, labels, colours, explorer) {
-    Object.assign(this, { panel, decode, explorer });
+  constructor(panel, labels, colours, explorer) {
+    const { decode, encode } = panel;
+    Object.assign(this, { panel, decode, encode, explorer });
     this.mu = floats(panel.mu);
     this.sigma = panel.sigma && floats(panel.sigma);
     this.picture = digitCanvas(`What the ${panel.title} draws`);
@@ -498,10 +410,9 @@ class Panel {
     }
     sample.title = "Draw z from the prior N(0, I)";
     this.again = make("button", { type: "button", text: "Resample q(z|x)" });
-    this.again.title = "Draw z from q(z|x) of the picked digit";
+    this.again.title = "Draw z from q(z|x) of the digit that is looked at";
     this.again.addEventListener("click", () => {
-      const mu = this.codeOf(explorer.picked);
-      const sigma = this.partOf(this.sigma, explorer.picked);
+      const { mu, sigma } = this.q;
       explorer.move(
         this,
         mu.map((m, i) => m + sigma[i] * normal()),
@@ -538,6 +449,13 @@ class Panel {
 
   codeOf(i) {
     return this.partOf(this.mu, i);
+  }
+
+  /** What the encoder says of the digit that is looked at, or null. */
+  showPosterior(q) {
+    this.q = q;
+    if (this.again) this.again.disabled = !q?.sigma;
+    this.map?.showPosterior(q?.mu, q?.sigma);
   }
 
   draw(z, digit) {
@@ -584,20 +502,21 @@ const SILENT =
   "No kernel answers: it is busy, or this cell has not been run yet. What you " +
   "see works, but Python does not hear of it.";
 
+const NOTHING = new ArrayBuffer(0);
+
 class Explorer {
-  constructor(model, el, decoders) {
+  constructor(model, el, panels, images) {
     this.model = model;
     this.live = model.page ? false : null; // null: not known yet
     const digits = model.get("digits");
     const labels = octets(digits.map);
     const colours = model.get("colours");
     this.labels = digits.picks;
-    this.panels = model
-      .get("panels")
-      .map((p, i) => new Panel(p, decoders[i], labels, colours, this));
+    this.panels = panels.map((p) => new Panel(p, labels, colours, this));
     if (this.panels.length === 1) this.panels[0].root.classList.add("alone");
     this.status = make("p", { class: "status", role: "status" });
-    const parts = [this.makePicks(octets(digits.images))];
+    const parts = [this.makePicks(images)];
+    if (this.panels.every(({ encode }) => encode)) parts.push(this.makePad());
     if (this.panels.some(({ map }) => map))
       parts.push(this.makeLegend(colours));
     this.root = make(
@@ -610,17 +529,24 @@ class Explorer {
     el.append(this.root);
     this.listen();
     this.update();
+    if (this.pad && model.get("drawn").byteLength) this.restore();
+  }
+
+  /** What Python, or the stored page, has put on the pad. */
+  restore() {
+    const bytes = octets(this.model.get("drawn"));
+    const picture = bytes.length ? greys(bytes) : null;
+    this.pad.fill(picture, true);
+    this.look(picture);
   }
 
   makePicks(images) {
+    this.images = this.labels.map((_, i) =>
+      greys(images.slice(i * SIDE * SIDE, (i + 1) * SIDE * SIDE)),
+    );
     this.picks = this.labels.map((label, i) => {
       const canvas = digitCanvas();
-      const start = i * SIDE * SIDE;
-      const pixels = Array.from(
-        images.slice(start, start + SIDE * SIDE),
-        (v) => v / 255,
-      );
-      paint(canvas.getContext("2d"), pixels);
+      paint(canvas.getContext("2d"), this.images[i]);
       const button = make(
         "button",
         { type: "button", "aria-label": `Test digit ${i + 1}, a ${label}` },
@@ -663,6 +589,98 @@ class Explorer {
     );
   }
 
+  /** A digit of the reader's own, and which one it is meant to be. */
+  makePad() {
+    this.pad = new Pad((done) => this.readDrawing(done));
+    this.meant = make("select");
+    this.reader = this.panels.find(
+      ({ map, panel }) => map?.grid() && !panel.n_classes,
+    );
+    const text = this.reader ? "let the judge say" : "the one asked for";
+    this.meant.append(make("option", { value: -1, text }));
+    for (let digit = 0; digit < 10; digit++)
+      this.meant.append(make("option", { value: digit, text: digit }));
+    this.meant.addEventListener("change", () => this.readDrawing(true));
+    this.take = make("button", { type: "button", text: "Take the picked digit" });
+    this.take.addEventListener("click", () =>
+      this.pad.fill(this.images[this.picked]),
+    );
+    this.seen = digitCanvas("Your digit as the models see it");
+    this.said = make("span", { class: "said", role: "status" });
+    const controls = [
+      make("div", { class: "buttons" }, this.pad.clear, this.take),
+      make("label", {}, this.pad.erase, " erase"),
+    ];
+    if (this.panels.some(({ panel }) => panel.n_classes))
+      controls.push(make("label", {}, "It is a ", this.meant));
+    return make(
+      "div",
+      { class: "own", role: "group", "aria-label": "Your own digit" },
+      make(
+        "div",
+        {},
+        make("span", { class: "label", text: "Or draw a digit of your own" }),
+        this.pad.root,
+      ),
+      make("div", { class: "tools" }, ...controls),
+      make(
+        "div",
+        { class: "seen" },
+        this.seen,
+        make("span", { class: "note", text: "what the models see" }),
+      ),
+      this.said,
+    );
+  }
+
+  /** Let all models read the pad; the last call of a stroke tells of it. */
+  readDrawing(done) {
+    const picture = this.pad.picture;
+    if (!picture && !this.model.get("drawn").byteLength) return;
+    const bytes = picture?.map((v) => Math.round(255 * v)) ?? [];
+    const drawn = new DataView(Uint8Array.from(bytes).buffer);
+    this.set({ picked: -1, target: -1, drawn });
+    this.ends.checked = false;
+    this.look(picture);
+    if (done) this.tell(picture);
+  }
+
+  /** Go to where the encoders put a picture, or forget the last one. */
+  look(picture) {
+    paint(this.seen.getContext("2d"), picture ?? new Float32Array(SIDE * SIDE));
+    if (!picture) {
+      for (const panel of this.panels) panel.showPosterior(null);
+      this.refresh();
+      return;
+    }
+    let digit = Number(this.meant.value);
+    if (digit < 0)
+      digit = this.reader
+        ? this.reader.map.read(this.reader.encode(picture).mu)[0]
+        : this.model.get("digit");
+    const codes = this.panels.map((panel) => {
+      const q = panel.encode(picture, digit);
+      panel.showPosterior(q);
+      return q.mu;
+    });
+    this.setCodes(codes, { digit });
+  }
+
+  /** Take a drawing away, since something else is looked at. */
+  wipe() {
+    if (!this.pad) return;
+    this.pad.fill(null, true);
+    paint(this.seen.getContext("2d"), new Float32Array(SIDE * SIDE));
+  }
+
+  /** The same for those who hear it. */
+  tell(picture) {
+    const said = this.panels.map(
+      ({ panel, readout }) => `${panel.title}: ${readout.textContent}`,
+    );
+    this.said.textContent = picture ? said.join(" ") : "The pad is empty.";
+  }
+
   makeLegend(colours) {
     this.background = make("select");
     const judged = this.panels.some(({ map }) => map?.grid());
@@ -698,6 +716,10 @@ class Explorer {
     this.onChange = () => {
       if (!this.writing) this.update();
     };
+    this.onDrawn = () => {
+      if (!this.writing) this.restore();
+    };
+    if (this.pad) model.on("change:drawn", this.onDrawn);
     this.onMessage = (content) => {
       if (content === "hello") this.hear(true);
     };
@@ -727,6 +749,7 @@ class Explorer {
     clearTimeout(this.timer);
     cancelAnimationFrame(this.frame);
     for (const name of this.names) model.off(`change:${name}`, this.onChange);
+    model.off("change:drawn", this.onDrawn);
     if (!model.page) {
       model.off("msg:custom", this.onMessage);
       model.off("comm:close", this.onLost);
@@ -785,9 +808,10 @@ class Explorer {
       return;
     }
     this.path.value = 0;
+    this.wipe();
     this.setCodes(
       this.panels.map((panel) => panel.codeOf(i)),
-      { picked: i, digit: this.labels[i] },
+      { picked: i, digit: this.labels[i], drawn: new DataView(NOTHING) },
     );
   }
 
@@ -847,20 +871,28 @@ class Explorer {
 
   showPicked(picked) {
     this.shown = picked;
+    if (this.take) this.take.disabled = picked < 0;
+    if (picked < 0 && this.model.get("drawn").byteLength) return;
     for (const panel of this.panels) {
-      if (panel.again) panel.again.disabled = picked < 0;
-      if (!panel.map) continue;
-      const mu = picked < 0 ? null : panel.codeOf(picked);
-      const sigma = mu && panel.sigma && panel.partOf(panel.sigma, picked);
-      panel.map.showPosterior(mu, sigma);
+      const part = (values) => values && panel.partOf(values, picked);
+      const q = { mu: part(panel.mu), sigma: part(panel.sigma) };
+      panel.showPosterior(picked < 0 ? null : q);
     }
   }
 }
 
 async function render({ model, el }) {
-  const decoders = await Promise.all(model.get("panels").map(decoder));
-  const explorer = new Explorer(model, el, decoders);
+  const panels = await Promise.all(
+    model.get("panels").map(async (panel) => ({
+      ...panel,
+      grid: panel.grid.byteLength ? await inflate(panel.grid) : panel.grid,
+      decode: await decoder(panel),
+      encode: await encoder(panel),
+    })),
+  );
+  const images = await inflate(model.get("digits").images);
+  const explorer = new Explorer(model, el, panels, images);
   return () => explorer.close();
 }
 
-export default { render, decoder };
+export default { render, decoder, encoder, centred, stroke };

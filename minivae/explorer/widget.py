@@ -5,6 +5,7 @@ widget works in JupyterLab and on a page that no kernel serves.
 """
 
 import math
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from minivae.evaluate import (
     posteriors,
     prepared,
 )
-from minivae.explorer.packing import pack, squash
+from minivae.explorer.packing import pack, pack_encoder, squash
 from minivae.explorer.scripts import joined
 from minivae.explorer.still import FOLDER, Still, style
 from minivae.figures import DIGIT_COLOURS, sheets
@@ -35,6 +36,7 @@ SHAPE = (1, 28, 28)  # of the pictures that the page draws
 N_MAP = 1000  # codes on a map
 N_EACH = 2  # digits of each class that can be picked
 N_FIT = 4000  # codes at which a decoder is rounded
+N_DIGITS = 6000  # digits at which an encoder is rounded
 GRID = 41  # places on a side where the judge has read
 MARGIN = 1.05  # the rounding is made for a little more than the sliders reach
 BACKGROUNDS = ("codes", "digits", "judge")
@@ -48,7 +50,7 @@ class Explorer(Still, anywidget.AnyWidget):
 
     Args:
         models: title -> model.
-        digits, judge: as for `explorer`.
+        digits, judge, drawing: as for `explorer`.
 
     Attributes:
         z: the code: L numbers, or a list of them for several models. One
@@ -57,13 +59,16 @@ class Explorer(Still, anywidget.AnyWidget):
         picked: which of the shown digits is picked, or -1.
         target: which of them a path leads to, or -1.
         background: of the map, "codes", "digits" or "judge".
+        drawn: the picture on the pad, 784 bytes, or none; `drawing()` gives
+            it as an array.
         reading: for each model the digit that the judge reads now, and how
             sure it is; empty without a judge.
 
     Example:
         >>> from minivae.data import load_digits
         >>> models = {"small": VAE(2, (8,)), "large": VAE(2, (16,))}
-        >>> widget = Explorer(models, load_digits("builtin", "test"), None)
+        >>> digits = load_digits("builtin", "test")
+        >>> widget = Explorer(models, digits, None, drawing=False)
         >>> widget.z, widget.images().shape
         ([[0.0, 0.0], [0.0, 0.0]], (2, 28, 28))
     """
@@ -79,17 +84,19 @@ class Explorer(Still, anywidget.AnyWidget):
     target = traitlets.Int(-1).tag(sync=True)
     background = traitlets.Enum(BACKGROUNDS, "codes").tag(sync=True)
     reading: Any = traitlets.List().tag(sync=True)
+    drawn: Any = traitlets.Any(b"").tag(sync=True)  # comes as a memoryview
 
     def __init__(
         self,
         models: dict[str, Autoencoder],
         digits: Images,
         judge: Classifier | None,
+        drawing: bool,
     ) -> None:
         self.models, self.judge = models, judge
         picks = _picks(digits)
         panels = [
-            _panel(name, model, digits, picks, judge)
+            _panel(name, model, digits, picks, judge, drawing)
             for name, model in models.items()
         ]
         start = [[0.0] * model.n_latent for model in models.values()]
@@ -101,7 +108,9 @@ class Explorer(Still, anywidget.AnyWidget):
             digits={
                 "map": digits.labels[:N_MAP].numpy().astype("u1").tobytes(),
                 "picks": digits.labels[picks].tolist(),
-                "images": digits.images[picks].numpy().tobytes(),
+                "images": zlib.compress(
+                    digits.images[picks].numpy().tobytes(), 9
+                ),
             },
             z=start[0] if len(start) == 1 else start,
         )
@@ -139,6 +148,24 @@ class Explorer(Still, anywidget.AnyWidget):
                 f"{name}: expected {least} to {most}, got {value}"
             )
         return value
+
+    @traitlets.validate("drawn")
+    def _valid_drawn(self, proposal: dict) -> bytes:
+        value = proposal["value"]
+        known = isinstance(value, bytes | bytearray | memoryview)
+        if known and len(value) in (0, math.prod(SHAPE)):
+            return bytes(value)
+        raise traitlets.TraitError(
+            f"drawn: expected {math.prod(SHAPE)} bytes, or none, got "
+            f"{value!r:.60}"
+        )
+
+    def drawing(self) -> np.ndarray | None:
+        """The digit on the pad as the models see it, (28, 28) in [0, 1]."""
+        if not self.drawn:
+            return None
+        grey = np.frombuffer(self.drawn, "u1").astype("f4")
+        return grey.reshape(SHAPE[1:]) / 255
 
     def codes(self) -> list[Tensor]:
         """The present code of each model, (1, L) each."""
@@ -195,6 +222,7 @@ def explorer(
     models: Autoencoder | list[Autoencoder] | dict[str, Autoencoder],
     digits: Images,
     judge: Classifier | None = None,
+    drawing: bool = False,
 ) -> Explorer:
     """Walk through the latent spaces of one or several trained models.
 
@@ -204,6 +232,9 @@ def explorer(
         digits: whose codes make the map, and some of which can be picked;
             a test set.
         judge: reads the drawn digits, if given.
+        drawing: let the reader draw a digit, and say where the encoders put
+            it. Then the encoders travel with the page, which makes it
+            heavier by about as much as the decoders do.
 
     Returns:
         A widget: display it in JupyterLab. `sliders` is a simpler one for
@@ -231,7 +262,13 @@ def explorer(
             )
     for model in models.values():
         _check(model)
-    return Explorer(models, digits, judge)
+        if drawing and type(model.encoder) is not MLP:
+            raise ValueError(
+                "models: expected an encoder of linear layers for "
+                f"drawing=True, got a {type(model.encoder).__name__:.40}, "
+                'which a page cannot run; train with network="mlp"'
+            )
+    return Explorer(models, digits, judge, drawing)
 
 
 def _checked(digits: object) -> Images:
@@ -329,6 +366,7 @@ def _panel(
     digits: Images,
     picks: Tensor,
     judge: Classifier | None,
+    drawing: bool,
 ) -> dict:
     """All that the page has to know of a model."""
     prior = isinstance(model, VAE)
@@ -352,11 +390,6 @@ def _panel(
         "low": low.tolist(),
         "high": high.tolist(),
         "home": on_map.median(0).values.tolist(),
-        "layers": [
-            [layer.in_features, layer.out_features]
-            for layer in model.decoder
-            if isinstance(layer, torch.nn.Linear)
-        ],
         "mu": _floats(codes(model, picked)),
         "order": list(range(model.n_latent)),
         "nats": [],
@@ -364,7 +397,14 @@ def _panel(
         "grid": b"",
     }
     inputs = _inputs(model, low, high)
-    panel["weights"] = pack(model, inputs)
+    panel["weights"], panel["layers"] = pack(model, inputs)
+    if drawing:
+        x = data[:N_DIGITS].x().cpu().flatten(1)
+        y = model.condition_vector(digits.labels[:N_DIGITS], len(x))
+        read = x if y is None else beside(x, y.cpu())
+        panel["encoder"], panel["encoder_layers"] = pack_encoder(model, read)
+        name = getattr(getattr(model, "likelihood", None), "name", "")
+        panel["binary"] = name == "bernoulli"
     if isinstance(model, VAE):
         _, logvar = posteriors(model, picked)
         panel["sigma"] = _floats((0.5 * logvar).exp())
@@ -409,7 +449,8 @@ def _readings(
 ) -> bytes:
     """The judge's digit and its sureness on a grid, for each label.
 
-    As uint8 (C, GRID, GRID, 2), z2 growing with the row and z1 within it.
+    As uint8 (C, GRID, GRID, 2), z2 growing with the row and z1 within it,
+    compressed by zlib.
     """
     steps = [torch.linspace(a, b, GRID) for a, b in zip(low, high)]
     z = torch.cartesian_prod(steps[1], steps[0]).flip(1)
@@ -425,7 +466,7 @@ def _readings(
     sure = torch.stack([r.values * 255 for r in read]).round()
     digit = torch.stack([r.indices for r in read])
     both = torch.stack([digit, sure.long()], -1)
-    return both.to(torch.uint8).numpy().tobytes()
+    return zlib.compress(both.to(torch.uint8).numpy().tobytes(), 9)
 
 
 def _manifold(model: Autoencoder, panel: dict) -> np.ndarray:
