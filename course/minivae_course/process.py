@@ -36,6 +36,7 @@ LARGEST_FILE = 2**26  # bytes that student code may write to one file
 PRINTED = 2000  # characters kept of what it prints
 START = 180.0  # seconds for torch to load on a slow machine
 HERE = Path(__file__).resolve().parent
+inside = False  # whether this is a process in which student code runs
 
 
 class GoneError(RuntimeError):
@@ -375,6 +376,8 @@ def serve(connection, folder: str, keep_out: tuple[str, ...]) -> None:
         folder: to work in.
         keep_out: folders that the code may not open.
     """
+    global inside
+    inside = True
     with contextlib.suppress(AttributeError, OSError):
         os.setsid()  # so that what it starts ends with it
     os.chdir(folder)
