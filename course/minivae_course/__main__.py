@@ -80,7 +80,7 @@ def grade(
     found = _stage(course, assignment, known)
     if found is None:
         return _not_released(course, assignment)
-    new = sorted(set(found) - {s for s in known if known[s] == found[s]})
+    new = [s for s in sorted(found) if found[s] != known.get(s)]
     print(
         f"{len(new)} of {len(found)} submissions are new or changed"
         + (f": {', '.join(new)}" if new else "")

@@ -14,6 +14,7 @@ from torch import Tensor
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
 from minivae_course import process, wire
+from minivae_course.references import REFERENCES
 
 ALL: dict[str, "Check"] = {}
 YOURS = "your code here"
@@ -139,6 +140,7 @@ class Student:
     Args:
         worker: that has the function.
         name: of the function there.
+        references: what it must not call, as "module:function".
 
     Example:
         >>> worker = process.Here({"double": lambda x: 2 * x})
@@ -146,8 +148,11 @@ class Student:
         tensor([2., 2.])
     """
 
-    def __init__(self, worker: Any, name: str) -> None:
+    def __init__(
+        self, worker: Any, name: str, references: Sequence[str] = ()
+    ) -> None:
         self.worker, self.name, self.random = worker, name, 0
+        self.references = list(references)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Its value; inputs must come back unharmed.
@@ -214,6 +219,7 @@ class Student:
             "keep": keep,
             "gradients": gradients,
             "weights": weights,
+            "references": self.references,
             "seed": self.random,
         }
         try:
@@ -222,6 +228,14 @@ class Student:
             raise WrongError(f"{self.name}: {error}") from None
         if done.get("error"):
             raise WrongError(_failure(self.name, done["error"]))
+        for used in done.get("used") or ():
+            raise WrongError(
+                f"{self.name} uses the checks, minivae_course: an answer "
+                "stands on its own"
+                if used == "minivae_course"
+                else f"{self.name} calls {used}, which is what you are "
+                "asked to write here"
+            )
         return done
 
 
@@ -347,7 +361,7 @@ class Check:
                 f"there is no {name}: run or restore the cell that defines it"
             )
         if done.get("callable"):
-            return Student(worker, name)
+            return Student(worker, name, REFERENCES.get(self.name, ()))
         return done.get("value")
 
 
