@@ -523,8 +523,7 @@ class Mended:
             if name in self.seats or one.solution:
                 continue
             for i, text in enumerate(self.texts):
-                known = self.claims[i] in self.handed
-                if i not in free and not known and text == one.text:
+                if i not in free and text == one.text:
                     self.seats[name] = i
                     free.add(i)
                     break
@@ -655,13 +654,14 @@ class Mended:
             self._words_beside(one)
 
     def _free_text(self) -> list[int]:
+        """Texts of the student's own that have no seat."""
+        given = {"", *(one.text for one in self.handed.values())}
         return [
             i
             for i, cell in enumerate(self.cells)
             if cell.cell_type != "code"
             and i not in self.taken()
-            and self.texts[i]
-            and self.claims[i] not in self.handed
+            and self.texts[i] not in given
         ]
 
     def _words_beside(self, one: Handed) -> None:

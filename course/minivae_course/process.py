@@ -12,6 +12,7 @@ import functools
 import importlib
 import io
 import multiprocessing
+import operator
 import os
 import random
 import shutil
@@ -144,7 +145,8 @@ class _Watch:
         self.codes = {}
         for one in references:
             module, name = one.split(":")
-            code = getattr(importlib.import_module(module), name).__code__
+            find = operator.attrgetter(f"{name}.__code__")
+            code = find(importlib.import_module(module))
             self.codes[code] = f"{module}.{name}"
         self.allowed = {getattr(one, "__code__", None) for one in args}
         self.seen: set[types.CodeType] = set()

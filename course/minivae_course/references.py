@@ -4,7 +4,7 @@ An answer that calls it has not been written; elsewhere in the book the same
 function may be used freely.
 """
 
-# exercise -> "module:function"
+# exercise -> "module:function" or "module:Class.method"
 REFERENCES: dict[str, tuple[str, ...]] = {
     "normal_log_density": (
         "minivae.objective:gaussian_log_density",
@@ -17,6 +17,8 @@ REFERENCES: dict[str, tuple[str, ...]] = {
     "gaussian_kl": (
         "minivae.objective:gaussian_kl",
         "minivae.objective:gaussian_kl_between",
+        "minivae.priors:StandardNormal.kl",
+        "minivae.priors:StandardNormal.kl_each",
     ),
     "reparameterize": ("minivae.objective:reparameterize",),
     "quantile_codes": ("minivae.latent:quantile_grid",),
