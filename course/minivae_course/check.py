@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,11 @@ from torch import Tensor
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
 from minivae_course import process, wire
+from minivae_course.references import REFERENCES
 
 ALL: dict[str, "Check"] = {}
 YOURS = "your code here"
+SEEDS = (0, 1, 2, 3)  # of the inputs that are tried, in notebooks and marks
 
 
 class WrongError(Exception):
@@ -27,6 +30,19 @@ class WrongError(Exception):
             ...
         minivae_course.check.WrongError: the KL is negative: found -1.00
     """
+
+
+class RefusedError(AssertionError):
+    """An answer is not right, where nbgrader validates a notebook.
+
+    Example:
+        >>> issubclass(RefusedError, AssertionError)
+        True
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """The verdict alone: the lines of this package help nobody."""
+        return [str(self)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,7 @@ class Student:
     Args:
         worker: that has the function.
         name: of the function there.
+        references: what it must not call, as "module:function".
 
     Example:
         >>> worker = process.Here({"double": lambda x: 2 * x})
@@ -131,8 +148,11 @@ class Student:
         tensor([2., 2.])
     """
 
-    def __init__(self, worker: Any, name: str) -> None:
+    def __init__(
+        self, worker: Any, name: str, references: Sequence[str] = ()
+    ) -> None:
         self.worker, self.name, self.random = worker, name, 0
+        self.references = list(references)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Its value; inputs must come back unharmed.
@@ -199,6 +219,7 @@ class Student:
             "keep": keep,
             "gradients": gradients,
             "weights": weights,
+            "references": self.references,
             "seed": self.random,
         }
         try:
@@ -207,6 +228,14 @@ class Student:
             raise WrongError(f"{self.name}: {error}") from None
         if done.get("error"):
             raise WrongError(_failure(self.name, done["error"]))
+        for used in done.get("used") or ():
+            raise WrongError(
+                f"{self.name} uses the checks, minivae_course: an answer "
+                "stands on its own"
+                if used == "minivae_course"
+                else f"{self.name} calls {used}, which is what you are "
+                "asked to write here"
+            )
         return done
 
 
@@ -247,18 +276,26 @@ class Check:
     def __repr__(self) -> str:
         return f"<{self.__name__}({', '.join(self.names)})>"
 
-    def __call__(self, *objects: object, seed: int = 0) -> Verdict:
+    def __call__(self, *objects: object, seed: int | None = None) -> Verdict:
         """Print the verdict on an answer and return it.
 
         Args:
             objects: the student's functions or values.
-            seed: of the inputs that are tried.
+            seed: of the inputs that are tried; None tries those of `SEEDS`,
+                as the marks do.
+
+        Raises:
+            RefusedError: it is not right, and nbgrader's Validate asks.
         """
         if len(objects) != len(self.names):
             raise TypeError(
                 f"{self.__name__}: expected {', '.join(self.names)}, got "
                 f"{len(objects)} values; pass them in this order"
             )
+        if process.inside:
+            # a cell of a submission: the marks ask for all checks later
+            print(f"{self.name}: this check runs when the marks are made")
+            return Verdict(self.name, True, "not tried")
         given = dict(zip(self.names, objects))
         try:
             worker = process.Apart(given, self.seconds)
@@ -266,10 +303,33 @@ class Check:
             verdict = Verdict(self.name, False, f"not tried: {error}")
         else:
             try:
-                verdict = self.judge(worker, seed)
+                seeds = SEEDS if seed is None else (seed,)
+                verdict = self.judge_all(worker, seeds)
             finally:
                 worker.close()
         print(verdict)
+        if not verdict and os.environ.get("NBGRADER_VALIDATING"):
+            raise RefusedError(str(verdict))
+        return verdict
+
+    def judge_all(
+        self,
+        worker: Any,
+        seeds: Sequence[int] = SEEDS,
+        most: float = math.inf,
+    ) -> Verdict:
+        """The first verdict that refuses, or the last.
+
+        Args:
+            worker: that holds the objects, in a process of its own.
+            seeds: of the inputs that are tried.
+            most: seconds for each seed, if that is less than the check's.
+        """
+        for seed in seeds:
+            worker.allow(min(self.seconds, most))
+            verdict = self.judge(worker, seed)
+            if not verdict:
+                break
         return verdict
 
     def judge(self, worker: Any, seed: int = 0) -> Verdict:
@@ -301,7 +361,7 @@ class Check:
                 f"there is no {name}: run or restore the cell that defines it"
             )
         if done.get("callable"):
-            return Student(worker, name)
+            return Student(worker, name, REFERENCES.get(self.name, ()))
         return done.get("value")
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import operator
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from minivae.toys import Arc
 from minivae_course import ALL, process, wire
 from minivae_course.check import Check
 from minivae_course.process import Apart, GoneError, Here
+from minivae_course.references import REFERENCES
 
 BANK = answers.load()
 # of the inputs that each answer is tried with; the weekly run has ten
@@ -76,6 +78,86 @@ def test_no_misbehaviour_passes_or_breaks_the_next_check(bad, capfd):
     assert len(found.message) <= 400
     assert len(capfd.readouterr().out.splitlines()) == 1
     assert minivae_course.check_gaussian_kl(kl)
+
+
+def the_package(mu, logvar):
+    return minivae.objective.gaussian_kl(mu, logvar)
+
+
+def an_import(mu, logvar):
+    from minivae.objective import gaussian_kl as mine
+
+    return mine(mu, logvar)
+
+
+def through_map(mu, logvar):
+    (found,) = map(minivae.objective.gaussian_kl, [mu], [logvar])
+    return found
+
+
+def through_vmap(mu, logvar):
+    def one(m, v):
+        return minivae.objective.gaussian_kl(m[None], v[None])[0]
+
+    return torch.vmap(one)(mu, logvar)
+
+
+def the_checks(mu, logvar):
+    import minivae_course.chapter_04  # noqa: F401
+
+    return kl(mu, logvar)
+
+
+def an_inner_import_of_the_checks(mu, logvar):
+    def inner():
+        from minivae_course import check_gaussian_kl  # noqa: F401
+
+    inner()
+    return kl(mu, logvar)
+
+
+def a_call_of_the_checks(mu, logvar):
+    module = importlib.import_module("minivae_" + "course.check")
+    module.require(True, "")
+    return kl(mu, logvar)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (the_package, "calls minivae.objective.gaussian_kl"),
+        (an_import, "calls minivae.objective.gaussian_kl"),
+        (through_map, "calls minivae.objective.gaussian_kl"),
+        (through_vmap, "calls minivae.objective.gaussian_kl"),
+        (the_checks, "uses the checks"),
+        (an_inner_import_of_the_checks, "uses the checks"),
+        (a_call_of_the_checks, "uses the checks"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_check_refuses_the_reference_and_the_checks(answer, says):
+    check = ALL["gaussian_kl"]
+    found = check.judge(Here({"gaussian_kl": answer}))
+    assert not found and says in found.message
+    # and afterwards it is as fair as before
+    assert check.judge(Here({"gaussian_kl": kl}))
+
+
+def test_the_package_itself_may_use_a_reference():
+    def mine(mu, logvar):
+        VAE(2, (4,), shape=(5,))(torch.zeros(3, 5))  # uses gaussian_kl
+        return kl(mu, logvar)
+
+    assert ALL["gaussian_kl"].judge(Here({"gaussian_kl": mine}))
+
+
+def test_every_reference_exists_and_belongs_to_an_exercise():
+    for name, references in REFERENCES.items():
+        assert name in ALL
+        for one in references:
+            module, function = one.split(":")
+            found = importlib.import_module(module)
+            assert callable(operator.attrgetter(function)(found))
 
 
 def test_a_check_says_what_went_wrong_in_one_line(capsys):

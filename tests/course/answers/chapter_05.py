@@ -209,7 +209,7 @@ def _(n):
     return torch.stack([along.flatten(), up.flatten()], 1)
 
 
-@right("quantile_codes", "the package")
+@wrong("quantile_codes", "the package's own", says="asked to write here")
 def _(n):
     return quantile_grid(n)
 
@@ -264,12 +264,13 @@ def _(n):
 
 @wrong("quantile_codes", "an n x n sheet of pairs", says="shape")
 def _(n):
-    return quantile_grid(n).view(n, n, 2)
+    middles = (torch.arange(n) + 0.5) / n
+    return on_sheet(Normal(0, 1).icdf(middles)).view(n, n, 2)
 
 
 @wrong("quantile_codes", "always 20 x 20", says="shape")
 def _(n):
-    return quantile_grid(20)
+    return on_sheet(Normal(0, 1).icdf((torch.arange(20) + 0.5) / 20))
 
 
 # --- new_digits --------------------------------------------------------------
