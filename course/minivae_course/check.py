@@ -649,12 +649,13 @@ def _cause(
         return ". All values are 0"
     if float((value + right).abs().max()) <= close * scale:
         return ". The sign is wrong"
-    if float(right.abs().min()) > 1e-9:
-        ratio = value / right
-        if float((ratio - ratio.mean()).abs().max()) <= 1e-3 * float(
-            ratio.abs().max()
-        ):
-            return f". {_ratio(value.numel(), float(ratio.mean()))}"
+    squares = float(right.square().sum())
+    ratio = float((value * right).sum()) / squares if squares else 0.0
+    if float((value - ratio * right).abs().max()) <= 1e-3 * scale * abs(ratio):
+        text = _ratio(value.numel(), ratio)
+        # a single number is some multiple of any other
+        if value.numel() > 1 or _plain(ratio) or _plain(1 / ratio):
+            return f". {text}"
     gap = value - right
     if (
         value.numel() > 1
@@ -675,9 +676,16 @@ def _ratio(n: int, ratio: float) -> str:
     return f"{it} {_times(ratio)} the right one"
 
 
+def _plain(ratio: float) -> bool:
+    """Whether it is 2, 3, ... or close to it."""
+    return 1.5 < abs(ratio) < 1e4 and abs(ratio / round(ratio) - 1) < 1e-3
+
+
 def _times(ratio: float) -> str:
     if 0 < abs(ratio) < 0.6 and abs(1 / ratio - round(1 / ratio)) < 5e-3:
         return f"{'-' if ratio < 0 else ''}1/{round(abs(1 / ratio))} of"
+    if abs(ratio - round(ratio)) < 2e-3:
+        ratio = round(ratio)
     return f"{_figures(ratio)} times"
 
 
