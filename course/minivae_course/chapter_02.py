@@ -624,8 +624,9 @@ def untypical_middle(
                 "this is the mean of z, not of its square": 0.0,
             },
         )
-        t = float(draws.uniform(low=0.1, high=0.4))
-        for t in (t, 0.5, 0, 1.0, float(draws.uniform(low=0.6, high=0.9))):
+        first = float(draws.uniform(low=0.1, high=0.4))
+        last = float(draws.uniform(low=0.6, high=0.9))
+        for t in (first, 0.5, 0, 1.0, last):
             # the walk is this matrix times both draws, one above the other
             one = torch.eye(k, dtype=torch.float64)
             both = torch.cat([(1 - t) * one, t * one], 1)

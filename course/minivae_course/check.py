@@ -442,6 +442,8 @@ def tensor(
         raise WrongError(f"{what}: found None; does your code end in return?")
     if isinstance(value, list | tuple):
         joined = _joined(value)
+        if shape == () and joined is not None and joined.shape == (1,):
+            joined = joined[0]
         require(
             joined is not None
             and (shape is None or tuple(joined.shape) == tuple(shape)),
