@@ -101,8 +101,8 @@ def gaussian_kl(draws: Draws, gaussian_kl: Student) -> None:
 def reparameterize(draws: Draws, reparameterize: Student) -> None:
     """Draws from N(mu, exp(logvar)) whose gradients reach both.
 
-    Held against the mean and the spread of many draws, the share of them
-    within one sigma, and dz/dmu = 1, dz/dlogvar = (z - mu) / 2.
+    Held against mean, spread and shape of many draws, also of a single digit
+    and of extreme variances, and dz/dmu = 1, dz/dlogvar = (z - mu) / 2.
     """
     draw = function("reparameterize", reparameterize)
     mu = draws.uniform(1, 4, low=1, high=3)
@@ -140,20 +140,6 @@ def reparameterize(draws: Draws, reparameterize: Student) -> None:
     what = f"the standard deviation of {n:,} draws"
     equal(what, z.std(0), sigma, of_spread, 0.05)
     noise = (z - mu) / sigma
-    within = float((noise.abs() < 1).double().mean())
-    # 0.6827 of a normal distribution, and a spread of 0.0017 over draws
-    require(
-        abs(within - 0.6827) < 0.014,
-        f"{within:.0%} of the draws lie within one sigma of mu, expected 68%: "
-        "the noise is not normal. Use randn",
-    )
-    between = torch.corrcoef(noise.T)
-    between.fill_diagonal_(0)
-    require(
-        float(between.abs().max()) < 0.06,
-        "the latent dimensions share their noise: draw it with the shape "
-        "of mu",
-    )
     standard_normal("the noise (z - mu) / sigma", noise)
     # a single digit is no special case, nor is a huge or a tiny variance
     far = draws.uniform(1, 2, low=12, high=25) * torch.tensor([[-1, 1]])

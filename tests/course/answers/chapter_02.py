@@ -160,7 +160,7 @@ for _text, _noise, _says in (
     ("110 per cent of the spread", lambda n, k: 1.1 * torch.randn(n, k), ""),
     ("clamped noise", lambda n, k: torch.randn(n, k).clamp(-2.5, 2.5), ""),
     ("each sample twice", _halves, "used again"),
-    ("each sample and its mirror image", _mirrored, "depend on others"),
+    ("each sample and its mirror image", _mirrored, "the samples: some"),
     ("neighbours share their noise", _neighbours, "depend on others"),
     ("a fixed seed", _seeded, "fixed seed"),
     ("noise with heavy tails", _student, "not normal"),
