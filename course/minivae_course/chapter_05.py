@@ -577,6 +577,12 @@ def more_dimensions(
             scores[key, n_latent] = _near(
                 what, number(what, found[key]), right[key], on_train[key]
             )
+        error, kl, elbo = (scores[key, n_latent] for key in KEYS)
+        require(
+            abs(error + kl + elbo) < kl / 2,
+            f"elbo for {n_latent} dimensions: {brief(elbo)} is not minus the "
+            "sum of reconstruction and kl",
+        )
     said = []
     for key in KEYS:
         narrow, wide = scores[key, few], scores[key, many]

@@ -599,7 +599,7 @@ def equal(
     where = "" if right.dim() == 0 else f" (entry {_place(at, right.shape)})"
     # as many figures as it takes to tell them apart
     a, b = _figures(one), _figures(other)
-    if a == b:
+    if brief(one) == brief(other):
         a, b = f"{one:.8g}", f"{other:.8g}"
     raise WrongError(
         f"{what}{where}: found {a}, expected {b}"
