@@ -4,8 +4,10 @@ import functools
 import inspect
 import math
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -68,7 +70,11 @@ class Verdict:
 
     def __str__(self) -> str:
         mark = "\N{HEAVY CHECK MARK}" if self.passed else "\N{BALLOT X}"
-        return f"{mark} {self.name}: {self.message}"
+        text = f"{mark} {self.name}: {self.message}"
+        # a page breaks long lines anywhere, also inside a word
+        return textwrap.fill(
+            text, 79, break_long_words=False, break_on_hyphens=False
+        )
 
     def _ipython_display_(self) -> None:
         """Printed already; a notebook would show it twice."""
@@ -169,11 +175,23 @@ class Student:
         return done.get("value")
 
     def changed(self, *args: object) -> tuple[object, list]:
-        """Its value, and what its inputs have become."""
+        """Its value, and what its inputs have become.
+
+        Only the first may change.
+
+        Raises:
+            WrongError: another input has changed.
+        """
         done = self._ask(args, {}, keep=True)
         found = done.get("args")
         if not isinstance(found, list) or len(found) != len(args):
             raise WrongError(f"{self.name}: its inputs are lost")
+        for i, (before, after) in enumerate(zip(args, found)):
+            if i and wire.digest(before) != wire.digest(after):
+                raise WrongError(
+                    f"{self.name} changes its argument number {i + 1} in "
+                    "place. It may change the first one only"
+                )
         return done.get("value"), found
 
     def gradients(
@@ -199,6 +217,8 @@ class Student:
             )
         if not isinstance(found, list):
             raise WrongError(f"{self.name}: its gradients are lost")
+        if done.get("after") != wire.digest([list(args), {}]):
+            raise WrongError(f"{self.name} changes its input in place")
         return done.get("value"), found
 
     def _ask(
@@ -368,7 +388,11 @@ class Check:
 def _line(text: str, most: int = 400) -> str:
     """One line, and not a long one."""
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    if len(text) <= most:
+        return text
+    short = textwrap.shorten(text, most, placeholder=" ...")
+    # one word may be longer than the line
+    return short if len(short) > most // 2 else text[: most - 3] + "..."
 
 
 def check(seconds: float = 30.0) -> Callable[[Callable], Check]:
@@ -477,13 +501,18 @@ def tensor(
     if value is None:
         raise WrongError(f"{what}: found None; does your code end in return?")
     if isinstance(value, list | tuple):
+        joined = _joined(value)
+        if shape == () and joined is not None and joined.shape == (1,):
+            joined = joined[0]
         require(
-            all(isinstance(v, int | float) for v in value),
+            joined is not None
+            and (shape is None or tuple(joined.shape) == tuple(shape)),
             f"{what}: found a {type(value).__name__} of {len(value)}; "
-            "expected one tensor",
+            f"expected one tensor{'' if shape is None else _of(shape)}",
         )
+        value = joined
     if isinstance(value, wire.Other | str | dict) or (
-        not isinstance(value, Tensor | list | tuple | int | float)
+        not isinstance(value, Tensor | int | float)
         and type(value).__module__ != "numpy"
     ):
         kind = value.kind if isinstance(value, wire.Other) else None
@@ -491,6 +520,8 @@ def tensor(
         raise WrongError(f"{what}: found a {kind}; expected a tensor")
     found = torch.as_tensor(value).detach()
     require(not found.is_complex(), f"{what}: found complex numbers")
+    if shape == () and found.shape == (1,):
+        found = found[0]  # one number is one number
     if shape is not None and tuple(found.shape) != tuple(shape):
         raise WrongError(
             f"{what}: found shape {tuple(found.shape)}, expected "
@@ -512,6 +543,57 @@ def tensor(
     return found
 
 
+def _of(shape: tuple) -> str:
+    return f" of shape {tuple(shape)}"
+
+
+def _joined(value: Any) -> Tensor | None:
+    """One tensor from lists of numbers and tensors; None if it is none."""
+    if isinstance(value, Tensor):
+        return None if value.is_complex() else value.detach().double()
+    if not isinstance(value, list | tuple):
+        plain = isinstance(value, int | float)
+        if not plain and type(value).__module__ != "numpy":
+            return None
+        return torch.as_tensor(value, dtype=torch.float64)
+    if all(isinstance(one, int | float) for one in value):
+        return torch.tensor(value, dtype=torch.float64)
+    rows = [_joined(one) for one in value]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows) or len({row.shape for row in found}) > 1:
+        return None
+    return torch.stack(found)
+
+
+def parts(what: str, value: object, names: str) -> list:
+    """As many results as there are names, however they are put together.
+
+    Args:
+        what: returns them, for the message.
+        value: a tuple, a list, or a tensor or array with one row for each.
+        names: of the results, with commas between them.
+
+    Raises:
+        WrongError: another number of results.
+
+    Example:
+        >>> parts("pca", (1.0, 2.0), "mean, axes")
+        [1.0, 2.0]
+        >>> parts("pca", torch.ones(2), "mean, axes")
+        [tensor(1.), tensor(1.)]
+    """
+    n = len(names.split(", "))
+    several = isinstance(value, list | tuple) or (
+        isinstance(value, Tensor) or type(value).__module__ == "numpy"
+    )
+    found: Any = value
+    require(
+        several and getattr(found, "shape", None) != () and len(found) == n,
+        f"{what}: expected {n} results, as in `return {names}`",
+    )
+    return list(found)
+
+
 def _shape_hint(found: tuple, right: tuple) -> str:
     if found == () and right:
         return "; one value for each digit is wanted, not their sum or mean"
@@ -528,8 +610,9 @@ def equal(
     what: str,
     found: object,
     right: Tensor | float,
-    mistakes: dict[str, Tensor | float] | None = None,
+    mistakes: Mapping[str, Tensor | float] | None = None,
     tolerance: float = 1e-4,
+    near_zero: float = 1e-5,
 ) -> None:
     """Refuse a result that is not the right one.
 
@@ -539,7 +622,9 @@ def equal(
         right: what it should be; its shape is asked for too.
         mistakes: what the student may have done -> what that gives. The one
             that fits is named.
-        tolerance: relative to the largest right value, and at least to 1e-3.
+        tolerance: relative to the largest right value.
+        near_zero: what is allowed, in place of that, where no right value
+            is larger than 1e-3.
 
     Raises:
         WrongError: another shape or value.
@@ -549,7 +634,7 @@ def equal(
         >>> equal("the KL", 1.0, 0.5, known)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        minivae...WrongError: the KL: found 1.00, ... Likely: a half is missing
+        minivae...WrongError: the KL: found 1, ... Likely: a half is missing
     """
     right = torch.as_tensor(right, dtype=torch.float64).detach()
     # a wrong shape too may have a known cause
@@ -562,21 +647,30 @@ def equal(
     except WrongError as error:
         cause = _cause_of_any_shape(found, wrong)
         raise WrongError(f"{error}{cause}") from None
-    scale = max(1e-3, float(right.abs().max())) if right.numel() else 1.0
+    scale = float(right.abs().max()) if right.numel() else 1.0
+    allowed = tolerance * scale
+    if scale <= 1e-3:
+        allowed, scale = max(allowed, near_zero), 1e-3
     off = (value - right).abs()
-    if not off.numel() or float(off.max()) <= tolerance * scale:
+    if not off.numel() or float(off.max()) <= allowed:
         return
     at = int(off.flatten().argmax())
     one, other = float(value.flatten()[at]), float(right.flatten()[at])
     where = "" if right.dim() == 0 else f" (entry {_place(at, right.shape)})"
     # as many figures as it takes to tell them apart
-    a, b = brief(one), brief(other)
-    if a == b:
+    a, b = _figures(one), _figures(other)
+    if brief(one) == brief(other):
         a, b = f"{one:.8g}", f"{other:.8g}"
     raise WrongError(
         f"{what}{where}: found {a}, expected {b}"
         f"{_cause(value, right, wrong, scale, tolerance)}"
     )
+
+
+def _figures(value: float) -> str:
+    """A count as a count, any other number with three digits."""
+    count = value == round(value) and abs(value) < 1e6
+    return brief(round(value) if count else value)
 
 
 def _place(at: int, shape: torch.Size) -> str:
@@ -617,29 +711,44 @@ def _cause(
         return ". All values are 0"
     if float((value + right).abs().max()) <= close * scale:
         return ". The sign is wrong"
-    if float(right.abs().min()) > 1e-9:
-        ratio = value / right
-        if float((ratio - ratio.mean()).abs().max()) <= 1e-3 * float(
-            ratio.abs().max()
-        ):
-            return (
-                f". Each value is {_times(float(ratio.mean()))} the right one"
-            )
+    squares = float(right.square().sum())
+    ratio = float((value * right).sum()) / squares if squares else 0.0
+    if float((value - ratio * right).abs().max()) <= 1e-3 * scale * abs(ratio):
+        text = _ratio(value.numel(), ratio)
+        # a single number is some multiple of any other
+        if value.numel() > 1 or _plain(ratio) or _plain(1 / ratio):
+            return f". {text}"
     gap = value - right
     if (
         value.numel() > 1
         and float((gap - gap.mean()).abs().max()) <= close * scale
     ):
-        return f". Each value is off by {brief(float(gap.mean()))}"
+        return f". Each value is off by {_figures(float(gap.mean()))}"
     if value.numel() > 1 and float((value - value.mean()).abs().max()) < 1e-9:
         return ". All values are the same: does the result use the input?"
     return ""
 
 
+def _ratio(n: int, ratio: float) -> str:
+    """How many times too large it is."""
+    it = "It is" if n == 1 else "Each value is"
+    if abs(ratio - 1) < 0.02:
+        way = "large" if ratio > 1 else "small"
+        return f"{it} too {way} by {100 * abs(ratio - 1):.2g} per cent"
+    return f"{it} {_times(ratio)} the right one"
+
+
+def _plain(ratio: float) -> bool:
+    """Whether it is 2, 3, ... or close to it."""
+    return 1.5 < abs(ratio) < 1e4 and abs(ratio / round(ratio) - 1) < 1e-3
+
+
 def _times(ratio: float) -> str:
     if 0 < abs(ratio) < 0.6 and abs(1 / ratio - round(1 / ratio)) < 5e-3:
         return f"{'-' if ratio < 0 else ''}1/{round(abs(1 / ratio))} of"
-    return f"{brief(ratio)} times"
+    if abs(ratio - round(ratio)) < 2e-3:
+        ratio = round(ratio)
+    return f"{_figures(ratio)} times"
 
 
 def number(
@@ -671,14 +780,14 @@ def number(
     why = f". {why}" if why else ""
     if not low <= found <= high:
         wanted = (
-            f"from {brief(low)} to {brief(high)}"
+            f"from {_figures(low)} to {_figures(high)}"
             if math.isfinite(low) and math.isfinite(high)
-            else f"at least {brief(low)}"
+            else f"at least {_figures(low)}"
             if math.isfinite(low)
-            else f"at most {brief(high)}"
+            else f"at most {_figures(high)}"
         )
         raise WrongError(
-            f"{what}: found {brief(found)}, expected {wanted}{why}"
+            f"{what}: found {_figures(found)}, expected {wanted}{why}"
         )
     return found
 
@@ -846,3 +955,92 @@ right. Which one do we minimise?
         )
         found[question] = by_lower[word]
     require(found == dict(right), f"{what}: not every answer is right. {hint}")
+
+
+def standard_normal(what: str, noise: Tensor, hint: str = "") -> None:
+    """Refuse rows (n, k) that are not independent draws from N(0, I).
+
+    Right draws fail about once in a hundred million times.
+
+    Args:
+        what: was drawn, for the message; its mean has been subtracted and
+            its spread divided out.
+        noise: some thousand rows.
+        hint: ends the message.
+
+    Raises:
+        WrongError: mean, spread, shape or independence is off.
+
+    Example:
+        >>> standard_normal("the codes", Draws(0).normal(5000, 2))
+        >>> standard_normal("the codes", Draws(0).uniform(5000, 2))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: the codes: their mean is off by \
+0.503 standard deviations
+    """
+    noise = noise.double()
+    n, k = noise.shape
+    hint = f". {hint}" if hint else ""
+    # of a mean, and of a correlation of independent numbers
+    slack = 7 / math.sqrt(n)
+
+    def refuse(off: Tensor, allowed: float, text: str) -> None:
+        worst = float(off.abs().max())
+        message = f"{what}: {text.format(brief(worst))}{hint}"
+        require(worst <= allowed, message)
+
+    refuse(noise.mean(0), slack, "their mean is off by {} standard deviations")
+    spread = noise.std(0)
+    at = int((spread - 1).abs().argmax())
+    require(
+        abs(float(spread[at]) - 1) <= slack / math.sqrt(2),
+        f"{what}: their spread is {brief(float(spread[at]))} times the "
+        f"right one{hint}",
+    )
+    # a mirror image is no new draw either
+    distinct = min(len(column.unique()) for column in noise.abs().T)
+    require(
+        distinct > 0.9 * n,
+        f"{what}: some are drawn once and used again, or held at a "
+        f"limit{hint}",
+    )
+    ranked = noise.sort(0).values
+    reached = (torch.arange(n).double() + 0.5)[:, None] / n
+    refuse(
+        torch.special.ndtr(ranked) - reached,
+        3.4 / math.sqrt(n),
+        "the noise is not normal. Use randn",
+    )
+    # so large is the largest of n draws, but for once in 10^9 times
+    bell = NormalDist()
+    low, high = bell.inv_cdf(1 - 10.4 / n), bell.inv_cdf(1 - 5e-10 / n)
+    for text, column in zip(map(str, range(1, k + 1)), noise.T):
+        far = float(column.abs().max())
+        require(
+            low <= far <= high,
+            f"{what}: the farthest of {n:,} draws of number {text} lies "
+            f"{brief(far)} standard deviations away, so the noise is not "
+            f"normal{hint}",
+        )
+
+    def related(a: Tensor, b: Tensor) -> Tensor:
+        return ((a - a.mean(0)) * (b - b.mean(0))).mean(0)
+
+    half = n // 2
+    for a, b in (
+        (noise[:-1], noise[1:]),
+        (noise[:half], noise[half : 2 * half]),
+        (noise[:half], noise.flip(0)[:half]),
+    ):
+        refuse(
+            related(a, b),
+            slack * math.sqrt(n / len(a)),
+            "some rows depend on others: draw each of them anew",
+        )
+    for shift in range(1, k):
+        other = noise.roll(shift, 1)
+        text = "the numbers of a row depend on each other: draw all of them"
+        refuse(related(noise, other), slack, text)
+        # of squares, which vary more: also noise with a common scale
+        refuse(related(noise**2, other**2), 6 * slack, text)

@@ -25,7 +25,15 @@ from minivae.likelihoods import Bernoulli
 from minivae.networks import MLP
 from minivae.toys import Arc
 from minivae_course import ALL, process, wire
-from minivae_course.check import Check
+from minivae_course.check import (
+    Check,
+    Student,
+    Verdict,
+    WrongError,
+    equal,
+    parts,
+    require,
+)
 from minivae_course.process import Apart, GoneError, Here
 from minivae_course.references import REFERENCES
 
@@ -76,7 +84,7 @@ def test_no_misbehaviour_passes_or_breaks_the_next_check(bad, capfd):
     assert not found
     assert BAD[bad] in found.message
     assert len(found.message) <= 400
-    assert len(capfd.readouterr().out.splitlines()) == 1
+    assert capfd.readouterr().out == f"{found}\n"
     assert minivae_course.check_gaussian_kl(kl)
 
 
@@ -166,6 +174,89 @@ def test_a_check_says_what_went_wrong_in_one_line(capsys):
     assert right.passed and bool(right) and right.message == "right"
     with pytest.raises(TypeError, match="expected gaussian_kl"):
         minivae_course.check_gaussian_kl()
+
+
+def refusal(compare, *args, **options):
+    with pytest.raises(WrongError) as caught:
+        compare(*args, **options)
+    return str(caught.value)
+
+
+def test_a_line_breaks_between_words():
+    message = "the KL: " + "found something that was not expected, " * 9
+    verdict = Verdict("gaussian_kl", False, message.strip())
+    lines = str(verdict).splitlines()
+    assert len(lines) > 3 and max(map(len, lines)) < 80
+    assert " ".join(lines).split()[2:] == message.split()
+    wordy = Check(lambda draws: require(False, "reconstruction " * 99), 5)
+    said = wordy.judge(Here({})).message
+    assert len(said) <= 400
+    assert set(said.split()) == {"reconstruction", "..."}
+
+
+@pytest.mark.parametrize(
+    ("found", "right", "says"),
+    [
+        (7.0, 3.0, "found 7, expected 3"),
+        (6.0, 3.0, "It is 2 times the right one"),
+        (1.7, 3.0, "found 1.70, expected 3"),
+        ([1.005, 2.01], [1.0, 2.0], "too large by 0.5 per cent"),
+        ([2.0, 4.0], [1.0, 2.0], "Each value is 2 times the right one"),
+        ([0.5, 0.0], [1.0, 0.0], "Each value is 1/2 of the right one"),
+        (2e-5, 0.0, "expected 0"),
+        (1.0002, 1.0, "found 1.0002, expected 1"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], "found a list of 3"),
+        ([[1.0], [2.0]], [1.0, 2.0], "found a list of 2"),
+        (["one", 2.0], [1.0, 2.0], "found a list of 2"),
+    ],
+)
+def test_a_comparison_says_what_it_found(found, right, says):
+    right = torch.tensor(right)
+    message = refusal(equal, "the KL", found, right)
+    assert message.startswith("the KL") and says in message
+    assert "1.00 times" not in message
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (torch.tensor(1.0), torch.tensor(2.0)),
+        [np.float32(1), 2],
+        np.array([1, 2]),
+        torch.tensor([1, 2]),
+        (1.0, torch.tensor(2.0)),
+    ],
+    ids=str,
+)
+def test_numbers_are_right_however_they_are_put_together(found):
+    equal("the KL", found, torch.tensor([1.0, 2.0]))
+    one, other = parts("both", found, "one, other")
+    equal("one", one, 1.0)
+    equal("other", [other], 2.0)
+
+
+def test_zero_is_zero_up_to_rounding():
+    equal("the entropy", 9e-6, 0.0)
+    equal("the entropy", torch.tensor([0.0, 9e-6]), torch.zeros(2))
+    refusal(equal, "the entropy", 9e-6, 0.1, tolerance=1e-4)
+    refusal(equal, "the gradient", torch.zeros(2), torch.full((2,), 2e-5))
+
+
+def test_only_the_first_input_may_change():
+    def trained(model, x):
+        model.add_(1)
+        return x * 2
+
+    def damaging(model, x):
+        model.add_(1)
+        return x.mul_(2)
+
+    worker = Here({"trained": trained, "damaging": damaging})
+    given = torch.zeros(2), torch.ones(2)
+    _, (after, _) = Student(worker, "trained").changed(*given)
+    assert torch.equal(after, torch.ones(2))
+    says = refusal(Student(worker, "damaging").changed, *given)
+    assert "damaging changes its argument number 2" in says
 
 
 def test_functions_of_a_notebook_bring_what_they_use():
