@@ -702,6 +702,6 @@ def _compare_shapes(count: Student, shapes: Tensor) -> None:
         if "Likely" in str(error):
             raise
     raise WrongError(
-        f"the holes of {name}: found {brief(float(found[0]))}, expected "
+        f"the holes of {name}: found {float(found[0]):g}, expected "
         f"{int(wanted)} where it is the only image"
     )

@@ -825,7 +825,7 @@ def _(images):
     return scipy_holes((images >= 0.5).float())
 
 
-@wrong("count_holes", "at most two holes", says="six holes")
+@wrong("count_holes", "at most two holes", says="the holes of")
 def _(images):
     return scipy_holes(images).clamp_max(2)
 
