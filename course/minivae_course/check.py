@@ -3,12 +3,14 @@
 import functools
 import inspect
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
@@ -52,7 +54,11 @@ class Verdict:
 
     def __str__(self) -> str:
         mark = "\N{HEAVY CHECK MARK}" if self.passed else "\N{BALLOT X}"
-        return f"{mark} {self.name}: {self.message}"
+        text = f"{mark} {self.name}: {self.message}"
+        # a page breaks long lines anywhere, also inside a word
+        return textwrap.fill(
+            text, 79, break_long_words=False, break_on_hyphens=False
+        )
 
     def _ipython_display_(self) -> None:
         """Printed already; a notebook would show it twice."""
@@ -149,15 +155,30 @@ class Student:
         return done.get("value")
 
     def changed(self, *args: object) -> tuple[object, list]:
-        """Its value, and what its inputs have become."""
+        """Its value, and what its inputs have become.
+
+        Only the first may change.
+
+        Raises:
+            WrongError: another input has changed.
+        """
         done = self._ask(args, {}, keep=True)
         found = done.get("args")
         if not isinstance(found, list) or len(found) != len(args):
             raise WrongError(f"{self.name}: its inputs are lost")
+        for i, (before, after) in enumerate(zip(args, found)):
+            if i and wire.digest(before) != wire.digest(after):
+                raise WrongError(
+                    f"{self.name} changes its argument number {i + 1} in "
+                    "place. It may change the first one only"
+                )
         return done.get("value"), found
 
     def gradients(
-        self, *args: object, weights: Tensor | None = None
+        self,
+        *args: object,
+        weights: Tensor | None = None,
+        entry: str | None = None,
     ) -> tuple[object, list[Tensor | None]]:
         """Its value, and the gradients of its sum.
 
@@ -165,20 +186,26 @@ class Student:
             args: tensors that require a gradient and models get one for
                 each tensor and each parameter, in their order.
             weights: of the sum, of the shape of the value.
+            entry: of a dict that it returns, if that is the value.
 
         Raises:
             WrongError: nothing of the value can be differentiated.
         """
-        done = self._ask(args, {}, gradients=True, weights=weights)
+        done = self._ask(
+            args, {}, gradients=True, weights=weights, entry=entry
+        )
         found = done.get("gradients")
         if found is None:
+            result = f'"{entry}"' if entry else "its result"
             raise WrongError(
-                f"no gradient flows through {self.name}: its result does not "
+                f"no gradient flows through {self.name}: {result} does not "
                 "depend on its inputs as far as torch knows. Look for "
                 "detach(), item(), no_grad(), NumPy or a new torch.tensor"
             )
         if not isinstance(found, list):
             raise WrongError(f"{self.name}: its gradients are lost")
+        if done.get("after") != wire.digest([list(args), {}]):
+            raise WrongError(f"{self.name} changes its input in place")
         return done.get("value"), found
 
     def _ask(
@@ -188,6 +215,7 @@ class Student:
         keep: bool = False,
         gradients: bool = False,
         weights: Tensor | None = None,
+        entry: str | None = None,
     ) -> dict:
         # another seed in each call, the same in each check
         self.random += 1
@@ -199,6 +227,7 @@ class Student:
             "keep": keep,
             "gradients": gradients,
             "weights": weights,
+            "entry": entry,
             "seed": self.random,
         }
         try:
@@ -308,7 +337,11 @@ class Check:
 def _line(text: str, most: int = 400) -> str:
     """One line, and not a long one."""
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    if len(text) <= most:
+        return text
+    short = textwrap.shorten(text, most, placeholder=" ...")
+    # one word may be longer than the line
+    return short if len(short) > most // 2 else text[: most - 3] + "..."
 
 
 def check(seconds: float = 30.0) -> Callable[[Callable], Check]:
@@ -417,13 +450,16 @@ def tensor(
     if value is None:
         raise WrongError(f"{what}: found None; does your code end in return?")
     if isinstance(value, list | tuple):
+        joined = _joined(value)
         require(
-            all(isinstance(v, int | float) for v in value),
+            joined is not None
+            and (shape is None or tuple(joined.shape) == tuple(shape)),
             f"{what}: found a {type(value).__name__} of {len(value)}; "
-            "expected one tensor",
+            f"expected one tensor{'' if shape is None else _of(shape)}",
         )
+        value = joined
     if isinstance(value, wire.Other | str | dict) or (
-        not isinstance(value, Tensor | list | tuple | int | float)
+        not isinstance(value, Tensor | int | float)
         and type(value).__module__ != "numpy"
     ):
         kind = value.kind if isinstance(value, wire.Other) else None
@@ -431,6 +467,8 @@ def tensor(
         raise WrongError(f"{what}: found a {kind}; expected a tensor")
     found = torch.as_tensor(value).detach()
     require(not found.is_complex(), f"{what}: found complex numbers")
+    if shape == () and found.shape == (1,):
+        found = found[0]  # one number is one number
     if shape is not None and tuple(found.shape) != tuple(shape):
         raise WrongError(
             f"{what}: found shape {tuple(found.shape)}, expected "
@@ -452,6 +490,57 @@ def tensor(
     return found
 
 
+def _of(shape: tuple) -> str:
+    return f" of shape {tuple(shape)}"
+
+
+def _joined(value: Any) -> Tensor | None:
+    """One tensor from lists of numbers and tensors; None if it is none."""
+    if isinstance(value, Tensor):
+        return None if value.is_complex() else value.detach().double()
+    if not isinstance(value, list | tuple):
+        plain = isinstance(value, int | float)
+        if not plain and type(value).__module__ != "numpy":
+            return None
+        return torch.as_tensor(value, dtype=torch.float64)
+    if all(isinstance(one, int | float) for one in value):
+        return torch.tensor(value, dtype=torch.float64)
+    rows = [_joined(one) for one in value]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows) or len({row.shape for row in found}) > 1:
+        return None
+    return torch.stack(found)
+
+
+def parts(what: str, value: object, names: str) -> list:
+    """As many results as there are names, however they are put together.
+
+    Args:
+        what: returns them, for the message.
+        value: a tuple, a list, or a tensor or array with one row for each.
+        names: of the results, with commas between them.
+
+    Raises:
+        WrongError: another number of results.
+
+    Example:
+        >>> parts("pca", (1.0, 2.0), "mean, axes")
+        [1.0, 2.0]
+        >>> parts("pca", torch.ones(2), "mean, axes")
+        [tensor(1.), tensor(1.)]
+    """
+    n = len(names.split(", "))
+    several = isinstance(value, list | tuple) or (
+        isinstance(value, Tensor) or type(value).__module__ == "numpy"
+    )
+    found: Any = value
+    require(
+        several and getattr(found, "shape", None) != () and len(found) == n,
+        f"{what}: expected {n} results, as in `return {names}`",
+    )
+    return list(found)
+
+
 def _shape_hint(found: tuple, right: tuple) -> str:
     if found == () and right:
         return "; one value for each digit is wanted, not their sum or mean"
@@ -468,8 +557,9 @@ def equal(
     what: str,
     found: object,
     right: Tensor | float,
-    mistakes: dict[str, Tensor | float] | None = None,
+    mistakes: Mapping[str, Tensor | float] | None = None,
     tolerance: float = 1e-4,
+    near_zero: float = 1e-5,
 ) -> None:
     """Refuse a result that is not the right one.
 
@@ -479,7 +569,9 @@ def equal(
         right: what it should be; its shape is asked for too.
         mistakes: what the student may have done -> what that gives. The one
             that fits is named.
-        tolerance: relative to the largest right value, and at least to 1e-3.
+        tolerance: relative to the largest right value.
+        near_zero: what is allowed, in place of that, where no right value
+            is larger than 1e-3.
 
     Raises:
         WrongError: another shape or value.
@@ -489,7 +581,7 @@ def equal(
         >>> equal("the KL", 1.0, 0.5, known)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        minivae...WrongError: the KL: found 1.00, ... Likely: a half is missing
+        minivae...WrongError: the KL: found 1, ... Likely: a half is missing
     """
     right = torch.as_tensor(right, dtype=torch.float64).detach()
     # a wrong shape too may have a known cause
@@ -502,21 +594,86 @@ def equal(
     except WrongError as error:
         cause = _cause_of_any_shape(found, wrong)
         raise WrongError(f"{error}{cause}") from None
-    scale = max(1e-3, float(right.abs().max())) if right.numel() else 1.0
+    scale = float(right.abs().max()) if right.numel() else 1.0
+    allowed = tolerance * scale
+    if scale <= 1e-3:
+        allowed, scale = max(allowed, near_zero), 1e-3
     off = (value - right).abs()
-    if not off.numel() or float(off.max()) <= tolerance * scale:
+    if not off.numel() or float(off.max()) <= allowed:
         return
     at = int(off.flatten().argmax())
     one, other = float(value.flatten()[at]), float(right.flatten()[at])
     where = "" if right.dim() == 0 else f" (entry {_place(at, right.shape)})"
     # as many figures as it takes to tell them apart
-    a, b = brief(one), brief(other)
+    a, b = _figures(one), _figures(other)
     if a == b:
         a, b = f"{one:.8g}", f"{other:.8g}"
     raise WrongError(
         f"{what}{where}: found {a}, expected {b}"
         f"{_cause(value, right, wrong, scale, tolerance)}"
     )
+
+
+def gradients_equal(
+    model: nn.Module,
+    found: Sequence[Tensor | None],
+    right: Tensor,
+    mistakes: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Refuse gradients by the weights of a model that are not the right ones.
+
+    Args:
+        model: whose parameters they belong to.
+        found: the student's, in the order of the parameters.
+        right: the scalar whose gradients they should be.
+        mistakes: what the student may have done -> the scalar of that.
+
+    Raises:
+        WrongError: a gradient is missing or another.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> right = model(torch.ones(1)).sum()
+        >>> gradients_equal(model, [torch.ones(1, 1), torch.ones(1)], right)
+        >>> gradients_equal(model, [torch.ones(1, 1), None], right)
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: no gradient reaches bias
+    """
+    names, weights = zip(*model.named_parameters())
+
+    def by_weights(value: Tensor) -> list[Tensor]:
+        return list(
+            torch.autograd.grad(
+                value,
+                weights,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+
+    wanted = by_weights(right)
+    wrong = {text: by_weights(one) for text, one in (mistakes or {}).items()}
+    for i, name in enumerate(names):
+        one = found[i]
+        require(
+            one is not None or not bool(wanted[i].any()),
+            f"no gradient reaches {name}",
+        )
+        if one is not None:
+            known = {
+                text: other[i]
+                for text, other in wrong.items()
+                if not torch.allclose(other[i], wanted[i])
+            }
+            equal(f"the gradient by {name}", one, wanted[i], known)
+
+
+def _figures(value: float) -> str:
+    """A count as a count, any other number with three digits."""
+    count = value == round(value) and abs(value) < 1e6
+    return brief(round(value) if count else value)
 
 
 def _place(at: int, shape: torch.Size) -> str:
@@ -562,24 +719,31 @@ def _cause(
         if float((ratio - ratio.mean()).abs().max()) <= 1e-3 * float(
             ratio.abs().max()
         ):
-            return (
-                f". Each value is {_times(float(ratio.mean()))} the right one"
-            )
+            return f". {_ratio(value.numel(), float(ratio.mean()))}"
     gap = value - right
     if (
         value.numel() > 1
         and float((gap - gap.mean()).abs().max()) <= close * scale
     ):
-        return f". Each value is off by {brief(float(gap.mean()))}"
+        return f". Each value is off by {_figures(float(gap.mean()))}"
     if value.numel() > 1 and float((value - value.mean()).abs().max()) < 1e-9:
         return ". All values are the same: does the result use the input?"
     return ""
 
 
+def _ratio(n: int, ratio: float) -> str:
+    """How many times too large it is."""
+    it = "It is" if n == 1 else "Each value is"
+    if abs(ratio - 1) < 0.02:
+        way = "large" if ratio > 1 else "small"
+        return f"{it} too {way} by {100 * abs(ratio - 1):.2g} per cent"
+    return f"{it} {_times(ratio)} the right one"
+
+
 def _times(ratio: float) -> str:
     if 0 < abs(ratio) < 0.6 and abs(1 / ratio - round(1 / ratio)) < 5e-3:
         return f"{'-' if ratio < 0 else ''}1/{round(abs(1 / ratio))} of"
-    return f"{brief(ratio)} times"
+    return f"{_figures(ratio)} times"
 
 
 def number(
@@ -611,14 +775,14 @@ def number(
     why = f". {why}" if why else ""
     if not low <= found <= high:
         wanted = (
-            f"from {brief(low)} to {brief(high)}"
+            f"from {_figures(low)} to {_figures(high)}"
             if math.isfinite(low) and math.isfinite(high)
-            else f"at least {brief(low)}"
+            else f"at least {_figures(low)}"
             if math.isfinite(low)
-            else f"at most {brief(high)}"
+            else f"at most {_figures(high)}"
         )
         raise WrongError(
-            f"{what}: found {brief(found)}, expected {wanted}{why}"
+            f"{what}: found {_figures(found)}, expected {wanted}{why}"
         )
     return found
 
@@ -786,3 +950,91 @@ right. Which one do we minimise?
         )
         found[question] = by_lower[word]
     require(found == dict(right), f"{what}: not every answer is right. {hint}")
+
+
+def standard_normal(what: str, noise: Tensor, hint: str = "") -> None:
+    """Refuse rows (n, k) that are not independent draws from N(0, I).
+
+    Right draws fail about once in a hundred million times.
+
+    Args:
+        what: was drawn, for the message; its mean has been subtracted and
+            its spread divided out.
+        noise: some thousand rows.
+        hint: ends the message.
+
+    Raises:
+        WrongError: mean, spread, shape or independence is off.
+
+    Example:
+        >>> standard_normal("the codes", Draws(0).normal(5000, 2))
+        >>> standard_normal("the codes", Draws(0).uniform(5000, 2))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: the codes: their mean is off by \
+0.503 standard deviations
+    """
+    noise = noise.double()
+    n, k = noise.shape
+    hint = f". {hint}" if hint else ""
+    # of a mean, and of a correlation of independent numbers
+    slack = 7 / math.sqrt(n)
+
+    def refuse(off: Tensor, allowed: float, text: str) -> None:
+        worst = float(off.abs().max())
+        message = f"{what}: {text.format(brief(worst))}{hint}"
+        require(worst <= allowed, message)
+
+    refuse(noise.mean(0), slack, "their mean is off by {} standard deviations")
+    spread = noise.std(0)
+    at = int((spread - 1).abs().argmax())
+    require(
+        abs(float(spread[at]) - 1) <= slack / math.sqrt(2),
+        f"{what}: their spread is {brief(float(spread[at]))} times the "
+        f"right one{hint}",
+    )
+    distinct = min(len(column.unique()) for column in noise.T)
+    require(
+        distinct > 0.9 * n,
+        f"{what}: some are drawn once and used again, or held at a "
+        f"limit{hint}",
+    )
+    ranked = noise.sort(0).values
+    reached = (torch.arange(n).double() + 0.5)[:, None] / n
+    refuse(
+        torch.special.ndtr(ranked) - reached,
+        3.4 / math.sqrt(n),
+        "the noise is not normal. Use randn",
+    )
+    # so large is the largest of n draws, but for once in 10^9 times
+    bell = NormalDist()
+    low, high = bell.inv_cdf(1 - 10.4 / n), bell.inv_cdf(1 - 5e-10 / n)
+    for text, column in zip(map(str, range(1, k + 1)), noise.T):
+        far = float(column.abs().max())
+        require(
+            low <= far <= high,
+            f"{what}: the farthest of {n:,} draws of number {text} lies "
+            f"{brief(far)} standard deviations away, so the noise is not "
+            f"normal{hint}",
+        )
+
+    def related(a: Tensor, b: Tensor) -> Tensor:
+        return ((a - a.mean(0)) * (b - b.mean(0))).mean(0)
+
+    half = n // 2
+    for a, b in (
+        (noise[:-1], noise[1:]),
+        (noise[:half], noise[half : 2 * half]),
+        (noise[:half], noise.flip(0)[:half]),
+    ):
+        refuse(
+            related(a, b),
+            slack * math.sqrt(n / len(a)),
+            "some rows depend on others: draw each of them anew",
+        )
+    for shift in range(1, k):
+        other = noise.roll(shift, 1)
+        text = "the numbers of a row depend on each other: draw all of them"
+        refuse(related(noise, other), slack, text)
+        # of squares, which vary more: also noise with a common scale
+        refuse(related(noise**2, other**2), 6 * slack, text)
