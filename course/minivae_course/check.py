@@ -113,6 +113,44 @@ class Draws:
         return model
 
 
+def telling(
+    draw: Callable[[], tuple],
+    right: Callable,
+    wrong: Mapping[str, Callable],
+    most: int = 3000,
+) -> list[tuple]:
+    """Inputs that tell each wrong rule from the right one.
+
+    Args:
+        draw: makes the inputs of one case.
+        right: the result for such inputs.
+        wrong: name -> a rule that a student may follow in its place.
+        most: cases to look through.
+
+    Returns:
+        Cases, so few that a check can try all of them.
+
+    Example:
+        >>> draws = Draws(0)
+        >>> positive = {"not strict": lambda n: n >= 0}
+        >>> one = lambda: (draws.whole(-9, 10),)
+        >>> telling(one, lambda n: n > 0, positive)
+        [(0,)]
+    """
+    left, found = dict(wrong), []
+    for _ in range(most):
+        if not left:
+            break
+        case = draw()
+        answer = right(*case)
+        told = [name for name, rule in left.items() if rule(*case) != answer]
+        if told:
+            found.append(case)
+        for name in told:
+            del left[name]
+    return found
+
+
 @functools.cache
 def builtin(split: str = "train") -> Images:
     """The built-in digits, loaded once.
