@@ -1010,7 +1010,7 @@ def several():
 @wrong(
     "code_capacity",
     "the largest product for the smallest distance",
-    says="the largest product",
+    says="share_recognised",
 )
 def several():
     def share_recognised(drawn, originals):
