@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
@@ -129,6 +129,44 @@ class Draws:
         return model
 
 
+def telling(
+    draw: Callable[[], tuple],
+    right: Callable,
+    wrong: Mapping[str, Callable],
+    most: int = 3000,
+) -> list[tuple]:
+    """Inputs that tell each wrong rule from the right one.
+
+    Args:
+        draw: makes the inputs of one case.
+        right: the result for such inputs.
+        wrong: name -> a rule that a student may follow in its place.
+        most: cases to look through.
+
+    Returns:
+        Cases, so few that a check can try all of them.
+
+    Example:
+        >>> draws = Draws(0)
+        >>> positive = {"not strict": lambda n: n >= 0}
+        >>> one = lambda: (draws.whole(-9, 10),)
+        >>> telling(one, lambda n: n > 0, positive)
+        [(0,)]
+    """
+    left, found = dict(wrong), []
+    for _ in range(most):
+        if not left:
+            break
+        case = draw()
+        answer = right(*case)
+        told = [name for name, rule in left.items() if rule(*case) != answer]
+        if told:
+            found.append(case)
+        for name in told:
+            del left[name]
+    return found
+
+
 @functools.cache
 def builtin(split: str = "train") -> Images:
     """The built-in digits, loaded once.
@@ -195,7 +233,10 @@ class Student:
         return done.get("value"), found
 
     def gradients(
-        self, *args: object, weights: Tensor | None = None
+        self,
+        *args: object,
+        weights: Tensor | None = None,
+        entry: str | None = None,
     ) -> tuple[object, list[Tensor | None]]:
         """Its value, and the gradients of its sum.
 
@@ -203,15 +244,19 @@ class Student:
             args: tensors that require a gradient and models get one for
                 each tensor and each parameter, in their order.
             weights: of the sum, of the shape of the value.
+            entry: of a dict that it returns, if that is the value.
 
         Raises:
             WrongError: nothing of the value can be differentiated.
         """
-        done = self._ask(args, {}, gradients=True, weights=weights)
+        done = self._ask(
+            args, {}, gradients=True, weights=weights, entry=entry
+        )
         found = done.get("gradients")
         if found is None:
+            result = f'"{entry}"' if entry else "its result"
             raise WrongError(
-                f"no gradient flows through {self.name}: its result does not "
+                f"no gradient flows through {self.name}: {result} does not "
                 "depend on its inputs as far as torch knows. Look for "
                 "detach(), item(), no_grad(), NumPy or a new torch.tensor"
             )
@@ -228,6 +273,7 @@ class Student:
         keep: bool = False,
         gradients: bool = False,
         weights: Tensor | None = None,
+        entry: str | None = None,
     ) -> dict:
         # another seed in each call, the same in each check
         self.random += 1
@@ -240,6 +286,7 @@ class Student:
             "gradients": gradients,
             "weights": weights,
             "references": self.references,
+            "entry": entry,
             "seed": self.random,
         }
         try:
@@ -665,6 +712,62 @@ def equal(
         f"{what}{where}: found {a}, expected {b}"
         f"{_cause(value, right, wrong, scale, tolerance)}"
     )
+
+
+def gradients_equal(
+    model: nn.Module,
+    found: Sequence[Tensor | None],
+    right: Tensor,
+    mistakes: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Refuse gradients by the weights of a model that are not the right ones.
+
+    Args:
+        model: whose parameters they belong to.
+        found: the student's, in the order of the parameters.
+        right: the scalar whose gradients they should be.
+        mistakes: what the student may have done -> the scalar of that.
+
+    Raises:
+        WrongError: a gradient is missing or another.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> right = model(torch.ones(1)).sum()
+        >>> gradients_equal(model, [torch.ones(1, 1), torch.ones(1)], right)
+        >>> gradients_equal(model, [torch.ones(1, 1), None], right)
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: no gradient reaches bias
+    """
+    names, weights = zip(*model.named_parameters())
+
+    def by_weights(value: Tensor) -> list[Tensor]:
+        return list(
+            torch.autograd.grad(
+                value,
+                weights,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+
+    wanted = by_weights(right)
+    wrong = {text: by_weights(one) for text, one in (mistakes or {}).items()}
+    for i, name in enumerate(names):
+        one = found[i]
+        require(
+            one is not None or not bool(wanted[i].any()),
+            f"no gradient reaches {name}",
+        )
+        if one is not None:
+            known = {
+                text: other[i]
+                for text, other in wrong.items()
+                if not torch.allclose(other[i], wanted[i])
+            }
+            equal(f"the gradient by {name}", one, wanted[i], known)
 
 
 def _figures(value: float) -> str:

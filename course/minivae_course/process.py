@@ -128,7 +128,9 @@ class Server:
         if request["keep"]:
             done["args"] = args
         if request["gradients"]:
-            done["gradients"] = _gradients(value, args, request["weights"])
+            entry = request.get("entry")
+            wanted = value if entry is None else value[entry]
+            done["gradients"] = _gradients(wanted, args, request["weights"])
         return done
 
 
@@ -206,6 +208,10 @@ def _gradients(
             leaves += arg.parameters()
         elif isinstance(arg, Tensor) and arg.requires_grad:
             leaves.append(arg)
+    if isinstance(value, list | tuple) and value:
+        # one for each digit, say
+        plain = all(isinstance(one, Tensor) for one in value)
+        value = torch.stack(list(value)) if plain else value
     if not isinstance(value, Tensor) or not value.requires_grad:
         return None
     total = value.sum() if weights is None else (value * weights).sum()
