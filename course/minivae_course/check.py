@@ -181,6 +181,17 @@ class Student:
             raise WrongError(f"{self.name}: its gradients are lost")
         return done.get("value"), found
 
+    def through(self, look: Callable, *args: object) -> object:
+        """What a function of ours says of it, where the function lives.
+
+        For what a student builds and cannot be sent, such as a module.
+
+        Args:
+            look: of this package; gets the student's function and args.
+            args: for `look`.
+        """
+        return self._ask(args, {}, through=look).get("value")
+
     def _ask(
         self,
         args: tuple,
@@ -188,6 +199,7 @@ class Student:
         keep: bool = False,
         gradients: bool = False,
         weights: Tensor | None = None,
+        through: Callable | None = None,
     ) -> dict:
         # another seed in each call, the same in each check
         self.random += 1
@@ -199,6 +211,7 @@ class Student:
             "keep": keep,
             "gradients": gradients,
             "weights": weights,
+            "through": through,
             "seed": self.random,
         }
         try:
@@ -786,3 +799,37 @@ right. Which one do we minimise?
         )
         found[question] = by_lower[word]
     require(found == dict(right), f"{what}: not every answer is right. {hint}")
+
+
+def normal_noise(what: str, noise: Tensor) -> None:
+    """Refuse numbers that are not from N(0, 1), by their distribution.
+
+    The right noise fails less than once in a million times (Kolmogorov).
+
+    Args:
+        what: was drawn, for the message.
+        noise: many numbers, of any shape.
+
+    Raises:
+        WrongError: the distribution is another one.
+
+    Example:
+        >>> normal_noise("z", Draws(0).normal(9000, 3))
+        >>> normal_noise("z", Draws(0).uniform(9000, 3, low=-1.7, high=1.7))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: z: the noise is not from N(0, 1): \
+73% of it is below 0.783, expected 78%. Use randn, and nothing else
+    """
+    values = noise.detach().double().flatten().sort().values
+    n = len(values)
+    wanted = torch.special.ndtr(values)
+    steps = torch.arange(n + 1).double() / n
+    off = torch.maximum(steps[1:] - wanted, wanted - steps[:-1])
+    at = int(off.argmax())
+    require(
+        float(off[at]) * math.sqrt(n) < 2.8,
+        f"{what}: the noise is not from N(0, 1): {float(steps[at + 1]):.0%} "
+        f"of it is below {float(values[at]):.3g}, expected "
+        f"{float(wanted[at]):.0%}. Use randn, and nothing else",
+    )
