@@ -76,7 +76,11 @@ def conv_sizes(
         # what a formula with one mistake gives
         mistakes = {
             "a window that does not fit any more is left out: round down": (
-                _shape(shape, layers, lambda n, k, s, p: -((k - n - 2 * p) // s) + 1)
+                _shape(
+                    shape,
+                    layers,
+                    lambda n, k, s, p: -((k - n - 2 * p) // s) + 1,
+                )
             ),
             "the padding lies on both sides": _shape(
                 shape, layers, lambda n, k, s, p: (n + p - k) // s + 1
@@ -323,9 +327,7 @@ def level_log_mass(draws: Draws, level_log_mass: Student) -> None:
     mean = level[5] + draws.uniform(12, low=-0.5, high=0.5)
     width = draws.uniform(12, low=-0.8, high=-0.2)
     right, mistakes = _levels(level, mean, width)
-    equal(
-        "log mass near the curve", mass(level, mean, width), right, mistakes
-    )
+    equal("log mass near the curve", mass(level, mean, width), right, mistakes)
     level = torch.arange(256.0)
     for place, log_scale in (
         (float(draws.uniform(low=60, high=180)), 1.5),
