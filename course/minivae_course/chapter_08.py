@@ -214,7 +214,9 @@ def moves_along(draws: Draws, places_moved: Student, misfit: Student) -> None:
         for move in _moves(draws, height, width):
             down, right = move
             after = torch.roll(before, move, (1, 2))
-            after = after + 0.3 * draws.normal(channels, height, width)
+            after = after + (9 if channels > 3 else 0.3) * draws.normal(
+                channels, height, width
+            )
             # at the border something else comes in
             after[:, : max(down, 0)] += 9
             after[:, :, : max(right, 0)] += 9
@@ -699,9 +701,12 @@ def _draws_are_right(draws: Draws, draw: Student) -> None:
                 "draw_codes: the dimensions of a code share their noise",
             )
         normal_noise("draw_codes", own)
+        half = n // 2
         beside = float((own[1:] * own[:-1]).mean())
+        halves = float((own[:half] * own[half:]).mean())
         require(
-            abs(beside) < 0.06 and len(own.unique(dim=0)) > 0.99 * n,
+            max(abs(beside), abs(halves)) < 0.06
+            and len(own.unique(dim=0)) > 0.99 * n,
             "draw_codes: codes share their noise. Draw it for each code",
         )
     _by_chance(draw, logits, mu, logvar)
@@ -781,13 +786,24 @@ def probe_vae(
         "": mu + sigma * noise,
         "mu": mu,
         "variance": mu + sigma.square() * noise,
-        "noise": noise,
+        "noise": noise.clone().requires_grad_(),
         "minus": mu - sigma * noise,
     }
     drawn = {k: model.decode(z) for k, z in codes.items()}
     told |= {f"logits {k}": v.detach() for k, v in drawn.items()}
     if drawn[""].numel() != x.numel():
         return told
+    (reached,) = (
+        torch.autograd.grad(
+            drawn["noise"].sum(),
+            codes["noise"],
+            retain_graph=True,
+            allow_unused=True,
+        )
+        if drawn["noise"].requires_grad
+        else (None,)
+    )
+    told["reached"] = reached is not None
     told["alone"] = model(x[:1], noise[:1]).detach().reshape(-1)
     own = _loss_of(mu, logvar, drawn[""], x)
     if isinstance(found, Tensor) and found.requires_grad:
@@ -867,6 +883,11 @@ def build_vae(draws: Draws, build_vae: Student) -> str:
         told = build.through(probe_vae, n_latent, x, noise)
         require(isinstance(told, dict), "build_vae: nothing came back")
         _is_a_vae(told, rows, n_latent)
+        require(
+            told["reached"],
+            "decode: no gradient passes from the pixels to the code, so the "
+            "encoder cannot learn to describe them. Look for detach()",
+        )
         logits = tensor("the logits", told["logits "]).reshape(rows, -1)
         parts = _own_loss(told, x, noise, logits)
         right = parts.pop("")

@@ -211,8 +211,14 @@ def fill_in(draws: Draws, complete: Student) -> None:
     both = flat.T @ flat / len(flat)
     beside = (flat[1:] * flat[:-1]).mean()
     pairs = (noise[:-1] * noise[1:]).mean()
+    halves = (noise[:, : n // 2] * noise[:, n // 2 :]).mean()
     require(
-        max(abs(float(v)) for v in (both[0, 1], beside, pairs)) < 0.07,
+        float(noise[:, 0].norm(dim=-1).min()) > close,
+        "complete: the first way has the mean of the prior as its code. "
+        "Draw all of them",
+    )
+    require(
+        max(abs(float(v)) for v in (both[0, 1], beside, pairs, halves)) < 0.07,
         "complete: codes, or numbers of a code, share their noise. Draw it "
         "for each",
     )
@@ -285,7 +291,7 @@ def hidden_bound(draws: Draws, hidden_bound: Student) -> None:
         model = _filler(draws, n_latent, shape, (6,))
         with torch.no_grad():
             model.encoder[-1].bias += draws.normal(2 * n_latent)
-            model.decoder[-1].bias += draws.normal(math.prod(shape))
+            model.decoder[-1].bias += 4 * draws.normal(math.prod(shape))
         x = draws.uniform(b, *shape)
         holes_at = holes(draws, b, *shape).isnan()
         picture = x.masked_fill(holes_at, torch.nan)
@@ -513,7 +519,9 @@ def what_to_show(
         if b == 3:
             picture[1] = draws.uniform(height, width)  # nothing is hidden
         hidden = picture.isnan()
+        picture[picture < 0.3] = 0  # paper is not hidden
         ways = draws.uniform(b, n, height, width)
+        ways[..., 0, 0] = ways[:, :1, 0, 0]  # all ways agree
         # known pixels are the same in all ways, but for a trap of rounding
         ways = torch.where(hidden[:, None], ways, picture[:, None])
         right, mistakes = _differences(ways, hidden)

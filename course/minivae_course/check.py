@@ -833,3 +833,16 @@ def normal_noise(what: str, noise: Tensor) -> None:
         f"of it is below {float(values[at]):.3g}, expected "
         f"{float(wanted[at]):.0%}. Use randn, and nothing else",
     )
+    spread = float(values.square().mean().sqrt())
+    require(
+        abs(spread - 1) < 5.5 / math.sqrt(2 * n),
+        f"{what}: the noise is not from N(0, 1): its standard deviation is "
+        f"{spread:.3f}. Use randn, and nothing else",
+    )
+    far = 0.009322  # of a normal distribution beyond 2.6
+    beyond = float((values.abs() > 2.6).double().mean())
+    require(
+        abs(beyond - far) < 5.5 * math.sqrt(far / n) + 1 / n,
+        f"{what}: the noise is not from N(0, 1): {beyond:.2%} of it lies "
+        f"beyond 2.6, expected {far:.2%}. Use randn, and nothing else",
+    )

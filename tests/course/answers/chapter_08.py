@@ -1027,6 +1027,11 @@ class Detached(Own):
         return super().code(mu, logvar, noise).detach()
 
 
+class DecoderDetached(Own):
+    def decode(self, z):
+        return super().decode(z.detach())
+
+
 class WidthDetached(Own):
     def code(self, mu, logvar, noise):
         return super().code(mu, logvar.detach(), noise)
@@ -1149,6 +1154,7 @@ for _text, _says, _made in (
         kind(pixels=lambda self, x, v: (x - v.sigmoid()).flatten(1) ** 2),
     ),
     ("the code is detached", "gradient by", Detached),
+    ("the decoder detaches", "to the code", DecoderDetached),
     ("the width is detached", "gradient by", WidthDetached),
     ("the KL is detached", "gradient by", KlDetached),
     ("without gradients", "no gradient flows", NoGrad),

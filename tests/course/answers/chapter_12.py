@@ -910,3 +910,32 @@ for _text, _says, _second in (
     ("a list", "expected a dict", list(SHOWN.values())),
 ):
     refuse("what_to_show", _text, _says, **what_to_show(second=_second))
+for _text, _says, _first in (
+    (
+        "paper taken for hidden",
+        "found",
+        lambda w, p: disagreement(w, p.masked_fill(p == 0, torch.nan)),
+    ),
+    (
+        "pixels where ways differ",
+        "found",
+        with_variance(lambda v, h, w: v.sum(1) / (v > 0).sum(1).clamp_min(1)),
+    ),
+):
+    refuse("what_to_show", _text, _says, **what_to_show(_first))
+for _text, _says, _draw in (
+    (
+        "each way twice",
+        "share their noise",
+        lambda n, b, k: torch.randn((n + 1) // 2, b, k).repeat(2, 1, 1)[:n],
+    ),
+    (
+        "the mean code first",
+        "first way",
+        lambda n, b, k: torch.cat(
+            [torch.zeros(1, b, k), torch.randn(n, b, k)]
+        )[:n],
+    ),
+    ("noise of 0.95", "complete", lambda *s: 0.95 * torch.randn(s)),
+):
+    wrong("fill_in", _text, says=_says)(filling(_draw))
