@@ -577,3 +577,87 @@ def two_peaks(share: float) -> tuple[float, Tensor, Tensor, Tensor]:
     right = Normal(2.0, 0.3).log_prob(line)
     both = torch.logaddexp(left + math.log(share), right + math.log(1 - share))
     return cell, line, left, both
+
+
+@check()
+def kl_between(draws: Draws, kl_between: Student) -> None:
+    """The KL between two normal distributions, each with its own moments.
+
+    Held against torch.distributions in float64, for priors shared by all
+    digits, for log variances that no exp can hold, and with gradients by
+    all four.
+    """
+    kl = function("kl_between", kl_between)
+    for shape, prior_shape, low in (
+        ((5, 7), (5, 7), 0.0),
+        ((1, 1), (1, 1), 0.0),
+        ((4, 3), (3,), 0.0),
+        ((3, 3), (3, 3), 0.0),
+        ((3, 4), (3, 4), -150.0),
+        ((2, 3), (2, 3), 120.0),
+    ):
+        mu, logvar = draws.normal(*shape), low + draws.normal(*shape)
+        at, width = (
+            draws.normal(*prior_shape),
+            low + draws.normal(*prior_shape),
+        )
+        if low < 0:  # means that differ by some narrow sigmas
+            scale = math.exp(low / 2)
+            mu, at = (scale * v for v in (mu, at))
+        right, mistakes = _between(mu, logvar, at, width)
+        what = "the KL"
+        if low:
+            what += f" (log variances around {low:.0f})"
+        equal(what, kl(mu, logvar, at, width), right, mistakes)
+    same = draws.normal(3, 4), draws.normal(3, 4)
+    equal("the KL of q from itself", kl(*same, *same), torch.zeros(3))
+    inputs = [draws.normal(4, 3).requires_grad_() for _ in range(4)]
+    _, found = kl.gradients(*inputs)
+    exact = [one.detach().double().requires_grad_() for one in inputs]
+    total = _between(*exact)[0].sum()
+    names = ("mu", "logvar", "prior_mu", "prior_logvar")
+    for name, one, right in zip(
+        names, found, torch.autograd.grad(total, exact)
+    ):
+        require(one is not None, f"no gradient reaches {name}")
+        equal(f"the gradient by {name}", one, right)
+
+
+def _between(
+    mu: Tensor, logvar: Tensor, at: Tensor, width: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The KL by torch.distributions, and what mistakes give."""
+    mu, logvar, at, width = (v.double() for v in (mu, logvar, at, width))
+    q, p = Normal(mu, (logvar / 2).exp()), Normal(at, (width / 2).exp())
+    each, other = kl_divergence(q, p), kl_divergence(p, q)
+    right = each.sum(-1)
+    far = (mu - at).square() / p.variance
+    ratio = logvar - width
+    return right, {
+        "did you average over the latent dimensions? Sum them": each.mean(-1),
+        "the arguments are swapped: this is the KL from the prior to q": (
+            other.sum(-1)
+        ),
+        "this is the KL to N(0, I)": kl_divergence(q, STANDARD).sum(-1),
+        "the factor one half is missing": 2 * right,
+        "the sign: a KL is never negative": -right,
+        "the term -1 is missing": (each + 0.5).sum(-1),
+        "the sign of the log variances": (each + ratio).sum(-1),
+        "the distance of the means is measured in sigmas of the prior": (
+            (each - far / 2 + (mu - at).square() / 2).sum(-1)
+        ),
+        "the distance of the means is measured in sigmas of the prior, not "
+        "of q": (each + ((mu - at).square() / q.variance - far) / 2).sum(-1),
+        "the means do not enter": (each - far / 2).sum(-1),
+        "the distance is not squared": (
+            (each + ((mu - at) / p.stddev - far) / 2).sum(-1)
+        ),
+        "logvar was taken for log sigma": (
+            kl_divergence(
+                Normal(mu, logvar.clamp(-300, 300).exp()),
+                Normal(at, width.clamp(-300, 300).exp()),
+            ).sum(-1)
+        ),
+        "you summed over the digits as well": right.sum(),
+        "you averaged over the digits as well": right.mean(),
+    }

@@ -1,5 +1,6 @@
 """Checks for chapter 6: how good the bound is."""
 
+import copy
 import functools
 import math
 
@@ -791,3 +792,121 @@ def _excess_is(
     found = measure(model, x, mu, logvar, noise)
     equal("the excess", found, right, mistakes, 1e-3)
     return tensor("the excess", found)
+
+
+@check()
+def iwae_steps(draws: Draws, iwae_steps: Student) -> None:
+    """Gradient steps on the bound from K codes, for given noise.
+
+    Every weight must be where plain gradient descent by torch.distributions
+    brings it, after one step and after several.
+    """
+    train = function("iwae_steps", iwae_steps)
+    for steps, k, n, n_latent, rate in (
+        (1, 5, 4, 2, 0.05),
+        (3, 4, 3, 3, 0.02),
+        (2, 1, 5, 2, 0.03),
+        (1, 6, 1, 1, 0.05),
+    ):
+        model = lively(draws, n_latent, (1, 3, 4), beta=1.0)
+        x = draws.whole(0, 2, n, 12).float()
+        noises = draws.normal(steps, k, n, n_latent)
+        found, after = train.changed(model, x, noises, rate)
+        for what, was, now in zip(("x", "the noise"), (x, noises), after[1:]):
+            require(
+                isinstance(now, Tensor) and torch.equal(was, now),
+                f"iwae_steps changes {what}; only the model is to change",
+            )
+        right, bounds = _descended(model, x, noises, rate)
+        before, now = model.state_dict(), after[0].state_dict()
+        if all(torch.equal(before[name], now[name]) for name in before):
+            raise WrongError(
+                "iwae_steps: the model has not changed. The steps change its "
+                "own weights, in place"
+            )
+        _arrived(model, now, right, x, noises, rate)
+        ends = [one.logsumexp(0) - math.log(k) for one in bounds]
+        right = torch.stack([one.mean() for one in ends])
+        mistakes = {
+            "the mean over the digits of the batch": torch.stack(
+                [one.sum() for one in ends]
+            ),
+            "log K is missing": right + math.log(k),
+            "this is the loss; the bound is its negative": -right,
+            "this is the mean of the logarithms, the ELBO": torch.stack(
+                [one.mean() for one in bounds]
+            ),
+        }
+        if isinstance(found, list | tuple):
+            found = [
+                float(v) if isinstance(v, Tensor) and v.numel() == 1 else v
+                for v in found
+            ]
+        equal("the bounds before each step", found, right, mistakes)
+
+
+def _descended(
+    model: VAE, x: Tensor, noises: Tensor, rate: float, fault: str = ""
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The weights after plain gradient descent, and the log weights."""
+    model = copy.deepcopy(model)
+    parameters = list(model.parameters())
+    seen, sums = [], [torch.zeros_like(p) for p in parameters]
+    for noise in noises:
+        logs, _ = _weights_and_mistakes(model, x, noise)
+        seen.append(logs.detach())
+        bound = logs.mean(0) if fault == "elbo" else logs.logsumexp(0)
+        total = bound.sum() if fault == "sum" else bound.mean()
+        slopes = torch.autograd.grad(total, parameters)
+        sums = [a + b for a, b in zip(sums, slopes)]
+        with torch.no_grad():
+            for p, slope, every in zip(parameters, slopes, sums):
+                way = every if fault == "kept" else slope
+                p += (-rate if fault == "sign" else rate) * way
+    return model.state_dict(), seen
+
+
+def _arrived(
+    model: VAE,
+    now: dict[str, Tensor],
+    right: dict[str, Tensor],
+    x: Tensor,
+    noises: Tensor,
+    rate: float,
+) -> None:
+    """Refuse weights that are elsewhere, with the likely cause."""
+    before = model.state_dict()
+
+    def at(place: dict[str, Tensor]) -> str:
+        for name, wanted in place.items():
+            way = float((wanted - before[name]).abs().max())
+            off = float((now[name] - wanted).abs().max())
+            if not off <= 2e-3 * way + 1e-6:
+                return name
+        return ""
+
+    name = at(right)
+    if not name:
+        return
+    causes = {
+        "sign": "the bound is to rise: take minus the bound as the loss",
+        "elbo": "this is a step on the ELBO, the mean of the logarithms; "
+        "take the logarithm of the mean ratio",
+        "sum": "the bound is averaged over the digits of the batch, not "
+        "summed",
+        "kept": "gradients of earlier steps are still there: set them to "
+        "zero, or use torch.autograd.grad",
+    }
+    text = f"iwae_steps: the weights {name} are not where they should be"
+    for fault, cause in causes.items():
+        place, _ = _descended(model, x, noises, rate, fault)
+        if not at(place):
+            raise WrongError(f"{text}. Likely: {cause}")
+    moved, wanted = (
+        float((to[name] - before[name]).abs().max()) for to in (now, right)
+    )
+    raise WrongError(
+        f"{text}: the largest change is {moved:.3g}, expected {wanted:.3g}. "
+        "A step adds the rate times the gradient of the bound to each "
+        "weight, with the codes and all three densities inside the gradient"
+    )

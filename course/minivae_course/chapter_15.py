@@ -722,3 +722,142 @@ def _without_two_pi(hertz: Tensor, phases: Tensor) -> Tensor:
     time = torch.arange(SAMPLES).double() / RATE
     wave = (hertz.double()[:, None] * time + phases[:, None]).sin().sum(0)
     return wave / wave.abs().max()
+
+
+# --- strange rows
+
+
+@check()
+def fair_auroc(
+    draws: Draws, auroc: Student, fair_auroc: Student, trusted: Student
+) -> None:
+    """The area under the ROC curve with ties, on unseen rows, and a rule.
+
+    Held against a count of all pairs. The rule is tried on tables in which
+    a mean, a single kind or a missing control would decide otherwise.
+    """
+    area = function("auroc", auroc)
+    fair = function("fair_auroc", fair_auroc)
+    for n, m, levels in ((9, 7, 0), (1, 1, 0), (30, 4, 3), (5, 40, 6)):
+        normal, strange = draws.normal(n), draws.normal(m) + 0.3
+        if levels:  # many scores are equal
+            normal, strange = (
+                (levels * v / 3).round() for v in (normal, strange)
+            )
+        # first the order in which the strange ones are higher
+        sign = 1 if _area(normal, strange)[0] >= 0.5 else -1
+        for turn in (sign, -sign):
+            right, mistakes = _area(turn * normal, turn * strange)
+            found = area(turn * normal, turn * strange)
+            equal("the AUROC", found, right, mistakes)
+    same = torch.full((4,), -2.5)
+    equal("the AUROC of equal scores", area(same, same[:3]), 0.5)
+    high = 1e4 + torch.arange(6.0) / 64
+    right, _ = _area(high[::2], high[1::2])
+    equal("the AUROC of large scores", area(high[::2], high[1::2]), right)
+    for n, levels in ((60, 0), (40, 3), (25, 1)):
+        scores = draws.normal(n)
+        strange = draws.uniform(n) < 0.4
+        learned = draws.uniform(n) < 0.5
+        # one of each kind for certain
+        strange[:4] = torch.tensor([True, True, False, False])
+        learned[:4] = torch.tensor([True, False, True, False])
+        scores = scores + 0.5 * strange - 1.2 * learned * ~strange
+        scores = scores + 0.8 * learned * strange
+        if levels:
+            scores = (levels * scores).round()
+        new = ~learned
+        right, mistakes = _area(scores[new & ~strange], scores[new & strange])
+        kept = {
+            "the rows that the model learned from count too; leave out the "
+            "normal ones and the strange ones": (~strange, strange),
+            "strange rows that the model learned from are to be left out "
+            "too": (new & ~strange, strange),
+            "normal rows that the model learned from are to be left out too": (
+                ~strange,
+                new & strange,
+            ),
+            "these are the rows that the model learned from": (
+                learned & ~strange,
+                learned & strange,
+            ),
+        }
+        for text, (a, b) in kept.items():
+            mistakes[text] = _area(scores[a], scores[b])[0]
+        found = fair(scores, strange, learned)
+        equal("the AUROC of unseen rows", found, right, mistakes)
+    _rule_is(function("trusted", trusted), draws)
+
+
+def _area(
+    normal: Tensor, strange: Tensor
+) -> tuple[float, dict[str, Tensor | float]]:
+    """The share of pairs in the right order, and what mistakes give."""
+    pairs = strange.double()[:, None] - normal.double()
+    above, ties = (pairs > 0).double().mean(), (pairs == 0).double().mean()
+    right = float(above + ties / 2)
+    return right, {
+        "equal scores count one half, not 0": float(above),
+        "equal scores count one half, not 1": float(above + ties),
+        "below one half it stays below: do not turn it round": (
+            max(right, 1 - right)
+        ),
+        "a higher score is stranger: this is 1 minus the AUROC": 1 - right,
+        "this is a number of pairs; divide by how many there are": float(
+            right * pairs.numel()
+        ),
+        "this is the Gini coefficient, 2 AUROC - 1": 2 * right - 1,
+    }
+
+
+def _rule_is(rule: Student, draws: Draws) -> None:
+    """Refuse another rule, by tables on which rules differ."""
+    tables: list[tuple[dict, list]] = [
+        # a mean would take the first; its worst kind is a coin's
+        ({"mean": [0.99, 0.45, 0.9], "steady": [0.6, 0.62, 0.7]}, [0.2, 0.9]),
+        # one half itself is not above one half
+        ({"coin": [0.5, 0.8], "better": [0.51, 0.52]}, [0.1, 0.99]),
+        # the control is no worse
+        ({"a": [0.7, 0.65], "b": [0.9, 0.6]}, [0.8, 0.65]),
+        # as good as the control is not better
+        ({"a": [0.7, 0.8], "b": [0.71, 0.75]}, [0.7, 0.95]),
+        # the best worst kind comes first, whatever the name and the best
+        ({"a": [0.6, 0.99], "b": [0.8, 0.81], "c": [0.7, 0.7]}, [0.3, 0.3]),
+        # a low area is no high one turned round
+        ({"low": [0.05, 0.1], "fair": [0.55, 0.56]}, [0.2, 0.4]),
+        # the control compares worst with worst, not kind with kind
+        ({"a": [0.75, 0.7], "b": [0.62, 0.9]}, [0.8, 0.6]),
+        ({}, [0.5]),
+        ({"only": [0.4]}, [0.1]),
+    ]
+    for _ in range(6):
+        kinds = draws.whole(1, 5)
+        names = [f"s{draws.whole(100, 999)}{i}" for i in range(4)]
+        values = draws.uniform(5, kinds, low=0.4, high=1.0).tolist()
+        tables.append((dict(zip(names, values)), values[-1]))
+    for areas, control in tables:
+        worst = {name: min(row) for name, row in areas.items()}
+        level = max(0.5, min(control))
+        good = [name for name in worst if worst[name] > level]
+        right = sorted(good, key=lambda name: -worst[name])
+        found = rule(areas, control)
+        require(
+            isinstance(found, list | tuple)
+            and all(isinstance(one, str) for one in found),
+            f"trusted: found {str(found)[:60]}, expected a list of names",
+        )
+        found = list(found)
+        text = (
+            f"trusted({_rounded(areas)}, {[round(c, 2) for c in control]}): "
+            f"found {found}, expected {right}"
+        )
+        require(
+            sorted(found) == sorted(right),
+            f"{text}. A score is trusted if its worst kind is above one half "
+            "and above the worst kind of the control",
+        )
+        require(found == right, f"{text}. The best worst kind comes first")
+
+
+def _rounded(areas: dict) -> dict:
+    return {k: [round(v, 2) for v in row] for k, row in areas.items()}

@@ -266,6 +266,17 @@ class Student:
             raise WrongError(f"{self.name} changes its input in place")
         return done.get("value"), found
 
+    def through(self, look: Callable, *args: object) -> object:
+        """What a function of ours says of it, where the function lives.
+
+        For what a student builds and cannot be sent, such as a module.
+
+        Args:
+            look: of this package; gets the student's function and args.
+            args: for `look`.
+        """
+        return self._ask(args, {}, through=look).get("value")
+
     def _ask(
         self,
         args: tuple,
@@ -274,6 +285,7 @@ class Student:
         gradients: bool = False,
         weights: Tensor | None = None,
         entry: str | None = None,
+        through: Callable | None = None,
     ) -> dict:
         # another seed in each call, the same in each check
         self.random += 1
@@ -287,6 +299,7 @@ class Student:
             "weights": weights,
             "references": self.references,
             "entry": entry,
+            "through": through,
             "seed": self.random,
         }
         try:
@@ -1147,3 +1160,50 @@ def standard_normal(what: str, noise: Tensor, hint: str = "") -> None:
         refuse(related(noise, other), slack, text)
         # of squares, which vary more: also noise with a common scale
         refuse(related(noise**2, other**2), 6 * slack, text)
+
+
+def normal_noise(what: str, noise: Tensor) -> None:
+    """Refuse numbers that are not from N(0, 1), by their distribution.
+
+    The right noise fails less than once in a million times (Kolmogorov).
+
+    Args:
+        what: was drawn, for the message.
+        noise: many numbers, of any shape.
+
+    Raises:
+        WrongError: the distribution is another one.
+
+    Example:
+        >>> normal_noise("z", Draws(0).normal(9000, 3))
+        >>> normal_noise("z", Draws(0).uniform(9000, 3, low=-1.7, high=1.7))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: z: the noise is not from N(0, 1): \
+73% of it is below 0.783, expected 78%. Use randn, and nothing else
+    """
+    values = noise.detach().double().flatten().sort().values
+    n = len(values)
+    wanted = torch.special.ndtr(values)
+    steps = torch.arange(n + 1).double() / n
+    off = torch.maximum(steps[1:] - wanted, wanted - steps[:-1])
+    at = int(off.argmax())
+    require(
+        float(off[at]) * math.sqrt(n) < 2.8,
+        f"{what}: the noise is not from N(0, 1): {float(steps[at + 1]):.0%} "
+        f"of it is below {float(values[at]):.3g}, expected "
+        f"{float(wanted[at]):.0%}. Use randn, and nothing else",
+    )
+    spread = float(values.square().mean().sqrt())
+    require(
+        abs(spread - 1) < 5.5 / math.sqrt(2 * n),
+        f"{what}: the noise is not from N(0, 1): its standard deviation is "
+        f"{spread:.3f}. Use randn, and nothing else",
+    )
+    far = 0.009322  # of a normal distribution beyond 2.6
+    beyond = float((values.abs() > 2.6).double().mean())
+    require(
+        abs(beyond - far) < 5.5 * math.sqrt(far / n) + 1 / n,
+        f"{what}: the noise is not from N(0, 1): {beyond:.2%} of it lies "
+        f"beyond 2.6, expected {far:.2%}. Use randn, and nothing else",
+    )

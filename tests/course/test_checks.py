@@ -20,7 +20,7 @@ from misbehaviour import BAD, kl, loops, prints
 import minivae.engine
 import minivae.objective
 import minivae_course
-from minivae import CVAE, VAE, Autoencoder, Images, Table
+from minivae import CVAE, VAE, Autoencoder, Images, PixelCVAE, Table
 from minivae.likelihoods import Bernoulli
 from minivae.networks import MLP
 from minivae.toys import Arc
@@ -462,6 +462,7 @@ def test_tensors_come_back_bit_by_bit(dtype, shape):
         VAE(2, (4,), "discretized_logistic", beta=3, shape=(1, 2, 3)),
         CVAE(2, (4,), n_classes=3, shape=(5,)),
         CVAE(2, (4,), conditions=(3, 1), condition_dropout=0.1, shape=(5,)),
+        PixelCVAE(2, (4,), given=(1, 3), shape=(1, 2, 4)),
         Arc(sigma=0.2),
     ],
     ids=lambda model: f"{type(model).__name__} {model.shape}",

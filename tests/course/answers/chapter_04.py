@@ -1279,3 +1279,130 @@ for _text, _kl in (
     @wrong("missed_peak", _text, says="the KL")
     def several(kl=_kl):
         return missed_peak(kl=kl)
+
+
+# --- kl_between --------------------------------------------------------------
+
+
+def between(half=0.5, one=1.0, sign=1.0, scale="prior", power=2, fold=None):
+    def kl_between(mu, logvar, prior_mu, prior_logvar):
+        ratio = logvar - prior_logvar
+        gap = mu - prior_mu
+        width = {
+            "prior": prior_logvar,
+            "q": logvar,
+            "none": 0 * ratio,
+            "twice": 2 * prior_logvar,
+            "root": prior_logvar / 2,
+        }[scale]
+        # the square of a quotient, so that no exp overflows
+        far = (gap * (-width / 2).exp()) ** power
+        each = half * (far + ratio.exp() - one - sign * ratio)
+        return each.sum(-1) if fold is None else fold(each)
+
+    return kl_between
+
+
+right("kl_between", "differences of log variances")(between())
+
+
+@right("kl_between", "torch.distributions, float64")
+def _(mu, logvar, prior_mu, prior_logvar):
+    mu, logvar, at, width = (
+        v.double() for v in (mu, logvar, prior_mu, prior_logvar)
+    )
+    q, p = Normal(mu, (logvar / 2).exp()), Normal(at, (width / 2).exp())
+    return torch.distributions.kl_divergence(q, p).sum(-1)
+
+
+@right("kl_between", "in units of the prior, then the KL to N(0, I)")
+def _(mu, logvar, prior_mu, prior_logvar):
+    m = (mu - prior_mu) * (-0.5 * prior_logvar).exp()
+    v = logvar - prior_logvar
+    return (m * m + torch.expm1(v) - v).sum(-1) / 2
+
+
+def to_standard(mu, logvar, prior_mu, prior_logvar):
+    return (mu**2 + logvar.exp() - 1 - logvar).sum(-1) / 2
+
+
+def quotient(mu, logvar, prior_mu, prior_logvar):
+    own, other = logvar.exp(), prior_logvar.exp()
+    gap = (mu - prior_mu) ** 2
+    return 0.5 * ((own + gap) / other - 1 - logvar + prior_logvar).sum(-1)
+
+
+for _text, _says, _made in (
+    ("swapped", "swapped", lambda m, v, a, w: between()(a, w, m, v)),
+    ("to N(0, I)", "to N(0, I)", to_standard),
+    ("no half", "one half is missing", between(half=1.0)),
+    ("without -1", "-1 is missing", between(one=0.0)),
+    ("the sign of the logarithms", "sign of the log", between(sign=-1.0)),
+    ("minus the KL", "never negative", between(half=-0.5)),
+    ("means not scaled", "sigmas of the prior", between(scale="none")),
+    ("means in sigmas of q", "not of q", between(scale="q")),
+    ("means over sigma", "found", between(scale="root")),
+    ("means over sigma to the fourth", "found", between(scale="twice")),
+    ("means not squared", "not squared", between(power=1)),
+    (
+        "no means",
+        "do not enter",
+        lambda m, v, a, w: between()(0 * m, v, 0 * a, w),
+    ),
+    (
+        "a mean over dimensions",
+        "did you average",
+        between(fold=lambda each: each.mean(-1)),
+    ),
+    (
+        "a sum over the digits",
+        "summed over the digits",
+        between(fold=lambda each: each.sum()),
+    ),
+    (
+        "the mean of the digits",
+        "averaged over the digits",
+        between(fold=lambda each: each.sum(-1).mean()),
+    ),
+    ("each dimension", "sum over the last", between(fold=lambda each: each)),
+    (
+        "log sigma for logvar",
+        "log sigma",
+        lambda m, v, a, w: between()(m, 2 * v, a, 2 * w),
+    ),
+    ("a quotient of variances", "log variances around", quotient),
+    (
+        "clamped log variances",
+        "log variances around",
+        lambda m, v, a, w: between()(m, v.clamp(-20, 20), a, w.clamp(-20, 20)),
+    ),
+    (
+        "the prior detached",
+        "reaches prior_mu",
+        lambda m, v, a, w: between()(m, v, a.detach(), w.detach()),
+    ),
+    (
+        "q detached",
+        "reaches mu",
+        lambda m, v, a, w: between()(m.detach(), v.detach(), a, w),
+    ),
+    (
+        "the width of the prior detached",
+        "prior_logvar",
+        lambda m, v, a, w: between()(m, v, a, w.detach()),
+    ),
+    ("without gradients", "no gradient", torch.no_grad()(between())),
+    (
+        "the first prior for all",
+        "the KL",
+        lambda m, v, a, w: between()(
+            m, v, a.view(-1, a.shape[-1])[:1], w.view(-1, w.shape[-1])[:1]
+        ),
+    ),
+    (
+        "symmetric",
+        "found",
+        lambda m, v, a, w: (between()(m, v, a, w) + between()(a, w, m, v)) / 2,
+    ),
+):
+    wrong("kl_between", _text, says=_says)(_made)

@@ -957,6 +957,199 @@ def several():
     )
 
 
+# --- iwae_steps --------------------------------------------------------------
+
+
+def stepping(
+    sign=1.0,
+    bound=bound_of,
+    fold=torch.mean,
+    weigh=log_weights,
+    only=slice(None),
+    times=1.0,
+    told=lambda value: value.item(),
+    clear=True,
+):
+    def iwae_steps(model, x, noises, rate):
+        bounds = []
+        for noise in noises:
+            value = fold(bound(weigh(model, x, noise)))
+            if clear:
+                model.zero_grad()
+            (-sign * value).backward()
+            with torch.no_grad():
+                for p in list(model.parameters())[only]:
+                    if p.grad is not None:
+                        p -= times * rate * p.grad
+            bounds.append(told(value))
+        return bounds
+
+    return iwae_steps
+
+
+right("iwae_steps", "backward, then a step by hand")(stepping())
+
+
+@right("iwae_steps", "SGD of torch.optim, a tensor of bounds")
+def _(model, x, noises, rate):
+    descent = torch.optim.SGD(model.parameters(), lr=rate)
+    bounds = []
+    for noise in noises:
+        mu, logvar = model.encode(x)
+        q, prior = Normal(mu, logvar.exp().sqrt()), Normal(0.0, 1.0)
+        z = q.loc + q.scale * noise
+        ratio = (prior.log_prob(z) - q.log_prob(z)).sum(-1)
+        logs = model.log_likelihood(x, z) + ratio
+        bound = torch.logsumexp(logs, 0) - math.log(noise.shape[0])
+        descent.zero_grad()
+        bound.mean().neg().backward()
+        descent.step()
+        bounds.append(bound.mean().detach())
+    return torch.stack(bounds)
+
+
+@right("iwae_steps", "autograd.grad, the weights as a fixed average")
+def _(model, x, noises, rate):
+    found = []
+    for noise in noises:
+        logs = log_weights(model, x, noise)
+        # the gradient of the logarithm of a sum is a weighted mean
+        share = logs.detach().softmax(0)
+        total = (share * logs).sum(0).mean()
+        slopes = torch.autograd.grad(total, list(model.parameters()))
+        for p, slope in zip(model.parameters(), slopes):
+            p.data += rate * slope
+        found.append(bound_of(logs.detach()).mean())
+    return tuple(found)
+
+
+def with_adam(model, x, noises, rate):
+    adam = torch.optim.Adam(model.parameters(), lr=rate)
+    found = []
+    for noise in noises:
+        value = bound_of(log_weights(model, x, noise)).mean()
+        adam.zero_grad()
+        (-value).backward()
+        adam.step()
+        found.append(value.item())
+    return found
+
+
+def with_momentum(model, x, noises, rate):
+    descent = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    found = []
+    for noise in noises:
+        value = bound_of(log_weights(model, x, noise)).mean()
+        descent.zero_grad()
+        (-value).backward()
+        descent.step()
+        found.append(value.item())
+    return found
+
+
+def on_a_copy(model, x, noises, rate):
+    import copy
+
+    return stepping()(copy.deepcopy(model), x, noises, rate)
+
+
+def detached_codes(model, x, noise):
+    mu, logvar = model.encode(x)
+    q = Normal(mu, (logvar / 2).exp())
+    z = (mu + q.scale * noise).detach()
+    prior = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+    return model.log_likelihood(x, z) + prior.sum(-1)
+
+
+def closed_kl(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    return model.log_likelihood(x, z) - kl_of(mu, logvar)
+
+
+def still_q(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    q = Normal(mu.detach(), (logvar / 2).exp().detach())
+    prior = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+    return model.log_likelihood(x, z) + prior.sum(-1)
+
+
+for _text, _says, _made in (
+    ("goes down", "is to rise", stepping(sign=-1.0)),
+    (
+        "the ELBO of K codes",
+        "step on the ELBO",
+        stepping(bound=lambda logs: logs.mean(0)),
+    ),
+    (
+        "the best of K codes",
+        "iwae_steps",
+        stepping(bound=lambda logs: logs.max(0).values),
+    ),
+    ("summed over the digits", "averaged over", stepping(fold=torch.sum)),
+    ("gradients are kept", "earlier steps", stepping(clear=False)),
+    ("Adam", "iwae_steps", with_adam),
+    ("momentum", "iwae_steps", with_momentum),
+    ("a step on a copy", "has not changed", on_a_copy),
+    ("no step", "has not changed", stepping(times=0.0)),
+    ("half a step", "largest change", stepping(times=0.5)),
+    ("all but the last weights", "iwae_steps", stepping(only=slice(-1))),
+    ("the decoder only", "encoder", stepping(only=slice(4, None))),
+    ("the encoder only", "decoder", stepping(only=slice(4))),
+    ("codes detached", "inside the gradient", stepping(weigh=detached_codes)),
+    ("log q detached", "inside the gradient", stepping(weigh=still_q)),
+    ("the closed KL", "iwae_steps", stepping(weigh=closed_kl)),
+    (
+        "noise of its own",
+        "iwae_steps",
+        stepping(weigh=lambda m, x, e: log_weights(m, x, torch.randn_like(e))),
+    ),
+    (
+        "the first noise always",
+        "iwae_steps",
+        lambda m, x, noises, rate: stepping()(
+            m, x, noises[:1].expand(noises.shape), rate
+        ),
+    ),
+    (
+        "one step only",
+        "iwae_steps",
+        lambda m, x, noises, rate: (
+            stepping()(m, x, noises[:1], rate) * len(noises)
+        ),
+    ),
+    (
+        "a rate of its own",
+        "iwae_steps",
+        lambda m, x, noises, rate: stepping()(m, x, noises, 0.01),
+    ),
+    (
+        "losses returned",
+        "its negative",
+        stepping(told=lambda value: -value.item()),
+    ),
+    (
+        "no log K",
+        "log K is missing",
+        stepping(bound=lambda logs: logs.logsumexp(0)),
+    ),
+    (
+        "the last bound only",
+        "shape",
+        lambda m, x, noises, rate: torch.tensor(
+            stepping()(m, x, noises, rate)[-1]
+        ),
+    ),
+    (
+        "nothing returned",
+        "return",
+        lambda m, x, noises, rate: stepping()(m, x, noises, rate) and None,
+    ),
+):
+    wrong("iwae_steps", _text, says=_says)(_made)
+
+
 @wrong("excess_at_mean", "noise of its own", says="the excess")
 def several():
     return excess_at_mean(

@@ -1086,3 +1086,236 @@ for answer, says in (
     (None, "not answered yet"),
 ):
     wrong("chord", f"{answer} for x", says=says)(music(x=answer))
+
+
+# --- fair_auroc --------------------------------------------------------------
+
+
+def area_of(ties=0.5):
+    def auroc(normal, strange):
+        gap = strange[:, None] - normal
+        return ((gap > 0).double() + ties * (gap == 0)).mean()
+
+    return auroc
+
+
+def fair_by(keep, found=None):
+    def fair(scores, strange, learned):
+        normal, odd = keep(strange, learned)
+        return (found or area_of())(scores[normal], scores[odd])
+
+    return fair
+
+
+def unseen(strange, learned):
+    return ~learned & ~strange, ~learned & strange
+
+
+def trusted_by(
+    fold=min, over=lambda row, control: row > max(0.5, control), order=None
+):
+    def trusted(areas, control):
+        good = [
+            name
+            for name, row in areas.items()
+            if over(fold(row), fold(control))
+        ]
+        return sorted(good, key=order or (lambda name: -fold(areas[name])))
+
+    return trusted
+
+
+def strange_rows(first=None, second=None, third=None):
+    return {
+        "auroc": first or area_of(),
+        "fair_auroc": second or fair_by(unseen),
+        "trusted": third or trusted_by(),
+    }
+
+
+@right("fair_auroc", "all pairs")
+def several():
+    return strange_rows()
+
+
+@right("fair_auroc", "scikit-learn")
+def several():
+    from sklearn.metrics import roc_auc_score
+
+    def auroc(normal, strange):
+        truth = [0] * len(normal) + [1] * len(strange)
+        scores = torch.cat([normal, strange]).double().numpy()
+        return roc_auc_score(truth, scores)
+
+    def fair(scores, strange, learned):
+        new = ~learned.numpy()
+        return roc_auc_score(strange.numpy()[new], scores.numpy()[new])
+
+    def trusted(areas, control):
+        level = max([0.5, min(control)])
+        rows = [(min(v), k) for k, v in areas.items() if min(v) > level]
+        return tuple(name for _, name in sorted(rows, reverse=True))
+
+    return strange_rows(auroc, fair, trusted)
+
+
+@right("fair_auroc", "mid ranks, in NumPy")
+def several():
+    def auroc(normal, strange):
+        both = np.concatenate([normal.numpy(), strange.numpy()])
+        rank = np.array(
+            [(both < v).sum() + ((both == v).sum() + 1) / 2 for v in both]
+        )
+        m = len(strange)
+        u = rank[len(normal) :].sum() - m * (m + 1) / 2
+        return u / (len(normal) * m)
+
+    return strange_rows(auroc, fair_by(unseen, auroc))
+
+
+def by_rank(normal, strange):
+    both = torch.cat([normal, strange])
+    rank = both.argsort(stable=True).argsort() + 1.0
+    m = len(strange)
+    u = rank[len(normal) :].sum() - m * (m + 1) / 2
+    return u / (len(normal) * m)
+
+
+def by_threshold(normal, strange):
+    # the area of a curve with 11 points
+    both = torch.cat([normal, strange])
+    cuts = torch.linspace(float(both.min()), float(both.max()), 11)
+    hit = (strange > cuts[:, None]).double().mean(1).flip(0)
+    false = (normal > cuts[:, None]).double().mean(1).flip(0)
+    return torch.trapezoid(hit, false)
+
+
+def normal_curve(normal, strange):
+    gap = strange.mean() - normal.mean()
+    return torch.special.ndtr(gap / (strange.var() + normal.var()).sqrt())
+
+
+for _text, _says, _first in (
+    ("ties count 0", "not 0", area_of(ties=0.0)),
+    ("ties count 1", "not 1", area_of(ties=1.0)),
+    ("low is strange", "1 minus", lambda n, s: area_of()(s, n)),
+    (
+        "turned round below one half",
+        "do not turn",
+        lambda n, s: max(area_of()(n, s), 1 - area_of()(n, s)),
+    ),
+    (
+        "a number of pairs",
+        "divide by",
+        lambda n, s: area_of()(n, s) * len(n) * len(s),
+    ),
+    ("ranks without ties", "AUROC", by_rank),
+    ("eleven thresholds", "AUROC", by_threshold),
+    ("two normal curves", "AUROC", normal_curve),
+    ("the Gini coefficient", "Gini", lambda n, s: 2 * area_of()(n, s) - 1),
+    (
+        "only pairs of the same place",
+        "AUROC",
+        lambda n, s: (
+            (s[: min(len(n), len(s))] > n[: min(len(n), len(s))])
+            .double()
+            .mean()
+        ),
+    ),
+    (
+        "above the median",
+        "AUROC",
+        lambda n, s: (s > n.median()).double().mean(),
+    ),
+    (
+        "rounded to two figures",
+        "AUROC",
+        lambda n, s: round(float(area_of()(n, s)), 2),
+    ),
+):
+
+    @wrong("fair_auroc", _text, says=_says)
+    def several(_first=_first):
+        return strange_rows(_first)
+
+
+for _text, _says, _keep in (
+    ("all rows", "count too", lambda s, k: (~s, s)),
+    ("all strange rows", "strange rows that", lambda s, k: (~k & ~s, s)),
+    ("all normal rows", "normal rows that", lambda s, k: (~s, ~k & s)),
+    ("the learned rows", "learned from", lambda s, k: (k & ~s, k & s)),
+    ("the labels swapped", "unseen rows", lambda s, k: unseen(s, k)[::-1]),
+    (
+        "learned normal against new strange",
+        "found",
+        lambda s, k: (k & ~s, ~k & s),
+    ),
+    (
+        "new normal against learned strange",
+        "found",
+        lambda s, k: (~k & ~s, k & s),
+    ),
+    ("new normal against all", "found", lambda s, k: (~k & ~s, ~k)),
+):
+
+    @wrong("fair_auroc", _text, says=_says)
+    def several(_keep=_keep):
+        return strange_rows(second=fair_by(_keep))
+
+
+def each_kind(areas, control):
+    good = [
+        name
+        for name, row in areas.items()
+        if all(v > max(0.5, c) for v, c in zip(row, control))
+    ]
+    return sorted(good, key=lambda name: -min(areas[name]))
+
+
+for _text, _says, _third in (
+    (
+        "the mean over the kinds",
+        "worst kind",
+        trusted_by(fold=lambda row: sum(row) / len(row)),
+    ),
+    ("the best kind", "worst kind", trusted_by(fold=max)),
+    ("the first kind", "worst kind", trusted_by(fold=lambda row: row[0])),
+    ("no control", "worst kind", trusted_by(over=lambda v, c: v > 0.5)),
+    ("the control alone", "worst kind", trusted_by(over=lambda v, c: v > c)),
+    (
+        "one half will do",
+        "worst kind",
+        trusted_by(over=lambda v, c: v >= 0.5 and v > c),
+    ),
+    (
+        "as good as the control",
+        "worst kind",
+        trusted_by(over=lambda v, c: v > 0.5 and v >= c),
+    ),
+    ("kind by kind", "worst kind", each_kind),
+    (
+        "turned round",
+        "worst kind",
+        trusted_by(fold=lambda row: min(max(v, 1 - v) for v in row)),
+    ),
+    ("by name", "comes first", trusted_by(order=lambda name: name)),
+    (
+        "the worst first",
+        "comes first",
+        lambda areas, control: trusted_by()(areas, control)[::-1],
+    ),
+    (
+        "one name",
+        "list of names",
+        lambda areas, control: [*trusted_by()(areas, control), "none"][0],
+    ),
+    (
+        "the best only",
+        "worst kind",
+        lambda areas, control: trusted_by()(areas, control)[:1],
+    ),
+):
+
+    @wrong("fair_auroc", _text, says=_says)
+    def several(_third=_third):
+        return strange_rows(third=_third)
