@@ -18,6 +18,7 @@ from minivae_course.check import (
     function,
     number,
     parts,
+    require,
     telling,
     tensor,
 )
