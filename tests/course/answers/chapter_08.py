@@ -388,7 +388,7 @@ def _(level, mean, log_scale):
 
 def naive(clamp):
     def level_log_mass(level, mean, log_scale):
-        s = log_scale.exp()
+        s = log_scale.double().exp()
         above = ((level - mean + 0.5) / s).sigmoid()
         below = ((level - mean - 0.5) / s).sigmoid()
         above = torch.where(level == 255, torch.ones_like(above), above)
@@ -451,7 +451,7 @@ for _text, _says, _made in (
     ("the scale is inverted", "found", mass_by(scale=lambda w: (-w).exp())),
     ("softplus for exp", "found", mass_by(scale=functional.softplus)),
     ("minus the logarithm", "minus the logarithm", mass_by(sign=-1)),
-    ("sigmoids, then log", "log mass", naive(0)),
+    ("sigmoids, then log", "infinite", naive(0)),
     ("clamps at 1e-12", "found", naive(1e-12)),
     ("clamps at 1e-30", "found", naive(1e-30)),
     ("levels from 0 to 1", "found", unit_range),
