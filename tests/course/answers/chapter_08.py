@@ -388,7 +388,7 @@ def _(level, mean, log_scale):
 
 def naive(clamp):
     def level_log_mass(level, mean, log_scale):
-        s = log_scale.exp()
+        s = log_scale.double().exp()
         above = ((level - mean + 0.5) / s).sigmoid()
         below = ((level - mean - 0.5) / s).sigmoid()
         above = torch.where(level == 255, torch.ones_like(above), above)
@@ -839,9 +839,13 @@ for _text, _says, _second in (
     ),
     ("a component for each number", "far from every", by_dimension),
     ("the mean of the components", "far from every", blended),
-    ("one normal in its place", "far from every", of_moments),
+    ("draws from one normal", "far from every", of_moments),
     ("no noise", "the spread", drawn(noise=torch.zeros)),
-    ("exp(logvar) as sigma", "exp(logvar / 2)", drawn(spread=1.0)),
+    (
+        "exp(logvar) as sigma of the draws",
+        "exp(logvar / 2)",
+        drawn(spread=1.0),
+    ),
     ("sigma is 1", "the spread", drawn(spread=0.0)),
     (
         "uniform noise",

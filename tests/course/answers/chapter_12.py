@@ -656,8 +656,8 @@ for _text, _says, _first in (
     ("twice the KL", "found", labelled_by(kl=lambda e: 2 * e.sum(1))),
     ("codes at mu", "the code is mu", labelled_by(at_mu=True)),
     ("exp(logvar) as sigma", "exp(logvar / 2)", labelled_by(spread=1.0)),
-    ("the loss", "found", lambda *given: -with_label(*given)),
-    ("the mean of the batch", "found", lambda *g: with_label(*g).mean()),
+    ("the loss with a label", "found", lambda *given: -with_label(*given)),
+    ("the mean over the pictures", "found", lambda *g: with_label(*g).mean()),
     ("label 0 always", "found", lambda m, x, y, e: with_label(m, x, 0 * y, e)),
     (
         "the label for the decoder only",
