@@ -7,8 +7,13 @@ c.ClearSolutions.code_stub = {
     "python": "# your code here\nraise NotImplementedError"
 }
 c.ClearSolutions.text_stub = "*Your answer here.*"
-# a check that a student has deleted comes back
-c.OverwriteCells.add_missing_cells = True
+# mends what students did to cells; checks are those that were handed out
+c.Autograde.sanitize_preprocessors = [
+    "minivae_course.grading.Mend",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 # runs the student's code apart from the checks, with limits
 c.Autograde.autograde_preprocessors = [
     "minivae_course.grading.Grade",
@@ -17,3 +22,5 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+# the button Validate: a check tries four inputs, which may take its time
+c.Execute.timeout = 600

@@ -9,6 +9,7 @@ Grey pictures are (N, h, w) or (N, 1, h, w), where 1 is ink; pictures in
 colour are (N, 3, h, w) or (N, h, w, 3), where 1 is light.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,19 @@ INK: dict[str, Any] = {
     "vmax": 1,
     "interpolation": "nearest",
 }
+
+
+def _show_in_notebook() -> None:
+    """Let a notebook show figures as pictures and not as text."""
+    # whoever runs in a notebook has loaded this already
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png")
+
+
+_show_in_notebook()
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -88,7 +88,7 @@ OTHERS = {
     "toys": {"torch"},
     "clinic": {"torch"},
     "timing": {"torch"},
-    "figures": {"numpy", "matplotlib"},
+    "figures": {"numpy", "matplotlib", "matplotlib_inline"},
 }
 PACKAGE = ROOT / "minivae"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

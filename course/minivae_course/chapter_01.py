@@ -11,6 +11,7 @@ from torch import Tensor
 
 from minivae.latent import pictures
 from minivae.models import Autoencoder
+from minivae_course import wire
 from minivae_course.check import (
     Draws,
     Student,
@@ -20,32 +21,11 @@ from minivae_course.check import (
     equal,
     function,
     number,
+    parts,
     require,
     tensor,
     whole,
 )
-
-
-def _values(what: str, value: object, names: str) -> list | tuple:
-    """As many results as there are names."""
-    n = len(names.split(", "))
-    require(
-        isinstance(value, list | tuple) and len(value) == n,
-        f"{what}: expected {n} results, as in `return {names}`",
-    )
-    return value
-
-
-def _numbers(what: str, value: object, n: int) -> Tensor:
-    """A list of n numbers, as floats or as tensors."""
-    if isinstance(value, list | tuple):
-        require(
-            len(value) == n,
-            f"{what}: found {len(value)}, expected {n}",
-        )
-        value = torch.stack([tensor(what, v, ()) for v in value])
-    return tensor(what, value, (n,))
-
 
 # --- 1.1 ---------------------------------------------------------------------
 
@@ -86,11 +66,16 @@ def pca_by_hand(
     """
     pca = function("pca", pca)
     encode, decode = function("encode", encode), function("decode", decode)
-    for n, d, k in ((40, 6, 2), (9, 5, 1), (8, 30, 3), (12, 4, 4)):
+    for n, d, k in (
+        (draws.whole(20, 50), draws.whole(5, 9), 2),
+        (9, draws.whole(4, 8), 1),
+        (draws.whole(6, 9), draws.whole(20, 40), 3),
+        (12, 4, 4),
+    ):
         rank = min(n - 1, d)
         sizes = 6 * 0.7 ** torch.arange(rank)
         x, every, mean = _spectrum(draws, n, d, sizes)
-        found = _values("pca", pca(x, k), "mean, axes")
+        found = parts("pca", pca(x, k), "mean, axes")
         mistakes = {
             "this is the mean of each digit; take that of each pixel": x.mean(
                 1
@@ -122,7 +107,7 @@ def pca_by_hand(
             ).T,
         }
         equal("the axes", axes, _like(right, axes), mistakes, 2e-3)
-    for n, d, k in ((7, 6, 2), (1, 5, 1), (4, 9, 3)):
+    for n, d, k in ((7, 6, 2), (1, 5, 1), (draws.whole(2, 9), 9, 3)):
         axes = torch.linalg.qr(draws.normal(d, k))[0].T
         x, mean, z = draws.normal(n, d), draws.normal(d), draws.normal(n, k)
         right = torch.linalg.lstsq(axes.T, (x - mean).T).solution.T
@@ -151,13 +136,22 @@ def _descended(
     lr: float,
     n_steps: int,
     over: str = "",
-    sign: float = 1.0,
     forget: bool = True,
     late: bool = False,
+    step_by: Callable[[Tensor], Tensor] | None = None,
+    only: str = "",
 ) -> tuple[Tensor, Tensor]:
-    """How far the weights move in units of lr, and the losses."""
+    """How far the weights move in units of lr, and the losses.
+
+    Args:
+        over: "pixels" for a mean over them, "nothing" for a sum over all.
+        forget: False for gradients that add up.
+        late: True for losses after each step.
+        step_by: what a weight moves by for its gradient, in units of lr.
+        only: in the names of the weights that move.
+    """
     model = copy.deepcopy(model)
-    weights = list(model.parameters())
+    names, weights = zip(*model.named_parameters())
     start = [w.detach().clone() for w in weights]
     total = [torch.zeros_like(w) for w in weights]
     losses = []
@@ -174,8 +168,9 @@ def _descended(
         total = [g if forget else t + g for t, g in zip(total, new)]
         if step < n_steps:
             with torch.no_grad():
-                for w, g in zip(weights, total):
-                    w.sub_(g, alpha=sign * lr)
+                for name, w, g in zip(names, weights, total):
+                    if only in name:
+                        w.sub_(step_by(g) if step_by else g, alpha=lr)
     moved = [(w.detach() - s).flatten() for w, s in zip(weights, start)]
     return torch.cat(moved) / lr, torch.tensor(losses[late:])
 
@@ -187,13 +182,30 @@ def _wrong_moves(given: Callable, n_steps: int) -> dict[str, Tensor]:
         "backward()": given(n_steps, forget=False),
         "the error is averaged over the pixels; sum over pixels and take "
         "the mean over the batch": given(n_steps, "pixels"),
+        "the error is averaged over the pixels, and the gradients of "
+        "earlier steps add up": given(n_steps, "pixels", forget=False),
         "the error is summed over the batch; take its mean there": given(
             n_steps, "nothing"
         ),
-        "the step goes uphill: subtract the gradient": given(n_steps, sign=-1),
+        "the step goes uphill: subtract the gradient": given(
+            n_steps, step_by=torch.neg
+        ),
+        "only the sign of a gradient counts, as in the first step of Adam; "
+        "plain gradient descent subtracts lr times the gradient": given(
+            n_steps, step_by=torch.sign
+        ),
+        "the gradient is scaled to length 1 or less; leave it as it is": given(
+            n_steps, step_by=lambda g: g / max(1.0, float(g.norm()))
+        ),
     }
+    for part in ("decoder", "encoder", "weight", "bias"):
+        text = f"only the weights of the {part} move; all have to"
+        if part in ("weight", "bias"):
+            text = f"only parameters called {part} move; all have to"
+        moves[text] = given(n_steps, only=part)
     for steps in {1, 2, 4} - {n_steps}:
-        moves[f"{steps} steps were made, not n_steps"] = given(steps)
+        many = "1 step was" if steps == 1 else f"{steps} steps were"
+        moves[f"{many} made, not n_steps"] = given(steps)
     found = {text: move for text, (move, _) in moves.items()}
     return {
         "the weights did not change. `w = w - ...` only gives a new tensor "
@@ -210,34 +222,40 @@ def gradient_descent(draws: Draws, gradient_descent: Student) -> None:
     """
     descend = function("gradient_descent", gradient_descent)
     for n, shape, k, hidden in (
-        (5, (1, 3, 3), 2, (4,)),
+        (draws.whole(4, 8), (1, 3, 3), 2, (4,)),
         (1, (1, 2, 2), 1, ()),
-        (3, (1, 2, 3), 3, (5, 4)),
+        (3, (1, 2, draws.whole(2, 6)), 3, (5, 4)),
     ):
         d = math.prod(shape)
         # one step first: it tells the loss from the steps
-        for n_steps in (1, 3):
+        for n_steps in (1, 3, draws.whole(4, 8)):
             model = draws.model(Autoencoder, k, hidden, shape)
-            x, lr = draws.uniform(n, d), 0.02
+            x = draws.uniform(n, d)
+            lr = float(draws.uniform(low=0.005, high=0.03))
             losses, (after, *_) = descend.changed(model, x, lr, n_steps)
             require(isinstance(after, Autoencoder), "the model is lost")
             right, values = _descended(model, x, lr, n_steps)
             given = functools.partial(_descended, model, x, lr)
             vector = torch.nn.utils.parameters_to_vector
             moved = vector(after.parameters()) - vector(model.parameters())
-            what = f"the change of the weights in {n_steps} step(s), over lr"
+            steps = "1 step" if n_steps == 1 else f"{n_steps} steps"
+            what = f"the change of the weights in {steps}, over lr"
             try:
                 equal(what, moved / lr, right, None, 1e-3)
             except WrongError:  # then it is worth the time to ask why
                 mistakes = _wrong_moves(given, n_steps)
                 equal(what, moved / lr, right, mistakes, 1e-3)
-            losses = _numbers("the losses", losses, n_steps)
+            require(
+                not isinstance(losses, list | tuple) or len(losses) == n_steps,
+                f"the losses: expected {n_steps}, one for each step",
+            )
             mistakes = {
                 "write the loss down before the step, not after it": (
                     given(n_steps, late=True)[1]
                 ),
                 "the error is averaged over the pixels": values / d,
                 "the error is summed over the batch": values * n,
+                "this is the sum of the losses so far": values.cumsum(0),
             }
             equal("the losses", losses, values, mistakes)
 
@@ -284,15 +302,20 @@ def smallest_code(
     smallest = function("smallest_code", smallest_code)
     needed = function("numbers_needed", numbers_needed)
     found, right, wrong = [], [], []
-    for _ in range(12):
+    for trial in range(12):
         d = draws.whole(6, 11)
+        n, n_new = draws.whole(14, 20), draws.whole(20, 40)
         mixed = draws.normal(d, d) * 0.75 ** torch.arange(d)[:, None]
-        x = draws.normal(15, d) @ mixed + 1
-        new = 1.3 * draws.normal(30, d) @ mixed + 1 + 0.3 * draws.normal(d)
+        x = draws.normal(n, d) @ mixed + 1
+        new = 1.3 * draws.normal(n_new, d) @ mixed + 1
+        new = new + 0.3 * draws.normal(d)
         errors = _pca_errors(x, new)
-        at = draws.whole(1, d - 1)
-        # between two errors, so that rounding decides nothing
-        wanted = float(errors[at - 1 : at + 1].mean())
+        # close to an error, but far enough that rounding decides nothing;
+        # one number and all of them are answers too
+        size = (1, d)[trial] if trial < 2 else draws.whole(1, d + 1)
+        before = errors[size - 2] if size > 1 else 2 * errors[0]
+        after = errors[size - 1] if size < d else before / 2
+        wanted = float(after * 1.003 if trial % 2 else before * 0.997)
         found.append(whole("the size", smallest(x, new, wanted)))
         right.append(_first(errors, wanted))
         centred = new - new.mean(0) + x.mean(0)
@@ -303,6 +326,7 @@ def smallest_code(
                 _first(errors / d, wanted),
                 _first(errors * len(new), wanted),
                 _first(_pca_errors(x, centred), wanted),
+                _first(_pca_errors(torch.cat([x, new]), new), wanted),
             ]
         )
     names = (
@@ -312,6 +336,7 @@ def smallest_code(
         "the error is summed over the digits; take the mean over them",
         "the test digits are centred with their own mean; the mean is part "
         "of what was learnt from the training digits",
+        "PCA is fitted to both sets; the test digits must stay unseen",
     )
     rows = torch.tensor(wrong).T
     right = torch.tensor(right)
@@ -323,22 +348,10 @@ def smallest_code(
     equal("the smallest sizes in 12 trials", found, right, mistakes, 1e-9)
     test, train = _digits_need()
     one = whole("numbers_needed()", needed())
-    why = {
-        8: "8 numbers leave all of the error, not half of it",
-        4: "half the numbers leave more error, not half of it",
-        16: "twice the numbers do not halve the error",
-    }
-    if train != test:
-        why[train] = "this many are needed on the training digits"
-    require(
-        one == test,
-        f"numbers_needed(): {one} is not right. "
-        + why.get(
-            one,
-            "Pass half the test error of 8 numbers to smallest_code, with "
-            "the pixels in [0, 1]",
-        ),
-    )
+    why = "Compute the test error of 8 numbers and pass half of it on"
+    if one == train != test:
+        why = "this many are needed on the training digits"
+    require(one == test, f"numbers_needed(): {one} is not right. {why}")
     return (
         f"right: to halve the error of 8 numbers takes {test}, more than "
         "twice as many"
@@ -358,7 +371,7 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
     mix = function("mix_code", mix_code)
     for n, shape, k, hidden in (
         (6, (1, 3, 3), 2, ()),
-        (5, (1, 4, 4), 3, (8, 6)),
+        (draws.whole(2, 7), (1, 4, 4), draws.whole(3, 6), (8, 6)),
         (1, (1, 2, 2), 1, (3,)),
     ):
         d = math.prod(shape)
@@ -372,12 +385,17 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
         )
         shift, x = draws.normal(k) + 1, draws.uniform(n, d)
         value, (after, *_) = mix.changed(model, mixer, shift)
-        if isinstance(value, Autoencoder):
-            after = value
+        require(value is not None, "mix_code returns None: return the model")
+        for one in (value, after):
+            require(
+                isinstance(one, Autoencoder) and one.options == model.options,
+                "mix_code: expected the changed model; change its weights in "
+                "place and return it",
+            )
         require(
-            isinstance(after, Autoencoder) and after.options == model.options,
-            "mix_code: expected the changed model; change its weights in "
-            "place and return it",
+            wire.digest(value) == wire.digest(after),
+            "mix_code returns another model than the one that it was given. "
+            "Change the weights of that one in place and return it",
         )
         with torch.no_grad():
             z, was = model.encode(x), after.encode(x)
@@ -436,6 +454,13 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
                 for text, weights in known.items()
             }
             equal("the new pictures", drawn, pictures, mistakes, 2e-3)
+            # not only for the codes of these digits
+            z = 3 * draws.normal(9, k)
+            both = (
+                one.decode(code).flatten(1)
+                for one, code in ((after, z @ mixer.T + shift), (model, z))
+            )
+            equal("the pictures of other codes", *both, None, 2e-3)
     return "right: other codes, the same pictures"
 
 
@@ -467,7 +492,7 @@ def best_guess(
             ("blank_c", blank_c),
         )
     )
-    for n, d in ((7, 5), (4, 1), (2, 6), (1, 3)):
+    for n, d in ((draws.whole(5, 12), 5), (4, 1), (2, 6), (1, 3)):
         x = draws.uniform(n, d) ** 3
         values = x.double().numpy()
         mistakes = {
@@ -515,7 +540,8 @@ def best_guess(
             float((x.double() - c).square().sum(1).mean()),
         )
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64)
-    for p in (0.0, 0.5, 1.0, *draws.uniform(4).tolist()):
+    some = draws.uniform(3, low=0.02, high=0.48).tolist()
+    for p in (0.0, 0.5, 1.0, *some, *(1 - one for one in some)):
         cost = p * (1 - grid) ** 2 + (1 - p) * grid**2
         sharp, best = min(float(cost[0]), float(cost[-1])), float(cost.min())
         mistakes = {
@@ -554,7 +580,7 @@ def denoising(
     """
     errors = function("denoising_errors", denoising_errors)
     useful = function("first_useful_noise", first_useful_noise)
-    for n, side, k in ((6, 4, 3), (1, 2, 1), (9, 5, 2)):
+    for n, side, k in ((6, 4, 3), (1, 2, 1), (draws.whole(7, 12), 5, 2)):
         model = draws.model(Autoencoder, k, (7,), (1, side, side))
         d = side**2
         x, noise = draws.uniform(n, d), 0.4 * draws.normal(n, d)
@@ -567,7 +593,7 @@ def denoising(
         def error(a, b):
             return ((a.double() - b.double()) ** 2).sum(1).mean()
 
-        pair = _values(
+        pair = parts(
             "denoising_errors", errors(model, x, noise), "before, after"
         )
         right = error(noisy, x), error(drawn, x)
@@ -605,21 +631,21 @@ def denoising(
         "first_useful_noise(): expected a dict with a noise for each size of "
         "code, such as {2: 0.1, 32: 0.1}",
     )
-    for k, right in ((2, 0.3), (32, 0.2)):
-        one = number(f"first_useful_noise()[{k}]", found[k])
-        if abs(one - right) < 1e-6:
-            continue
-        allowed = ", ".join(map(str, NOISES))
-        why = (
-            "there the noisy digit is still closer than what the model draws"
-            if one < right
-            else "a smaller noise of the list will do"
+    readings = {
+        k: number(f"first_useful_noise()[{k}]", found[k]) for k in (2, 32)
+    }
+    for k, one in readings.items():
+        require(
+            any(abs(one - noise) < 1e-6 for noise in NOISES),
+            f"first_useful_noise()[{k}]: found {one:g}; choose one of "
+            + ", ".join(map(str, NOISES)),
         )
-        if min(abs(one - noise) for noise in NOISES) > 1e-6:
-            why = f"choose one of {allowed}"
-        raise WrongError(
-            f"first_useful_noise()[{k}]: {one:g} is not right; {why}"
-        )
+    # one verdict for both, so that they cannot be found by trying
+    require(
+        abs(readings[2] - 0.3) < 1e-6 and abs(readings[32] - 0.2) < 1e-6,
+        "first_useful_noise(): not both readings are right. For each model "
+        "and noise compare the error before with the error after",
+    )
     return (
         "right: below such a noise the code costs more detail than it "
         "removes noise"

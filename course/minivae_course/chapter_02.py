@@ -15,12 +15,14 @@ from minivae_course.check import (
     Draws,
     Student,
     check,
-    choice,
+    choices,
     equal,
     function,
     moments,
     number,
+    parts,
     require,
+    standard_normal,
     tensor,
 )
 
@@ -36,20 +38,31 @@ def _off(samples: Tensor, covariance: Tensor) -> float:
     return float((torch.cov(white) - torch.eye(len(root))).abs().max())
 
 
+def _white(samples: Tensor, mean: Tensor, root: Tensor) -> Tensor:
+    """The noise (n, k) that a Cholesky factor has made these samples of."""
+    off = (samples - mean).T
+    return torch.linalg.solve_triangular(root, off, upper=False).T
+
+
 @check()
 def one_normal(draws: Draws, sample_one_normal: Student) -> None:
     """Draws from one normal with the mean and covariance of the codes.
 
-    Mean, spread, covariances and fourth moments of many draws are held
-    against those of the codes, with 6 standard errors and more to spare.
+    Mean, spread and covariances of many draws are held against those of
+    the codes; without them, standard normal noise has to be left.
     """
     sample = function("sample_one_normal", sample_one_normal)
-    n = 20_000
-    for n_codes, k in ((300, 3), (80, 2), (500, 5)):
+    n = 40_000
+    sizes = (
+        (draws.whole(300, 400), 3),
+        (draws.whole(200, 300), 2),
+        (draws.whole(400, 600), draws.whole(4, 7)),
+    )
+    for n_codes, k in sizes:
         # two clouds, stretched and turned: far from normal themselves
         z = draws.normal(n_codes, k)
         z[:, 0] = z[:, 0] / 3 + draws.whole(0, 2, n_codes) * 2
-        scales = torch.tensor([0.5, 2.0, 1.0, 3.0, 0.7])[:k]
+        scales = torch.tensor([0.5, 2.0, 1.0, 3.0, 0.7, 1.5])[:k]
         lower = torch.eye(k) + torch.ones(k, k).tril(-1) * 0.8
         z = (z @ lower.T) * scales + 4 + draws.normal(k)
         tensor("one sample", sample(z, 1), (1, k))
@@ -57,6 +70,11 @@ def one_normal(draws: Draws, sample_one_normal: Student) -> None:
         require(
             float((found - found[:1]).abs().max()) > 0,
             "all samples are the same: draw noise for each of them",
+        )
+        again = tensor("the samples", sample(z, n), (n, k))
+        require(
+            not torch.equal(found, again),
+            "two calls draw the same samples: take out the fixed seed",
         )
         among = torch.cdist(found[:200], z.double()).min(1).values
         require(
@@ -71,7 +89,7 @@ def one_normal(draws: Draws, sample_one_normal: Student) -> None:
             "the samples: their mean is 0. Add the mean of the codes",
         )
         root = torch.linalg.cholesky(right)
-        if _off(found, right) > 0.1:
+        if _off(found, right) > 0.06:
             for text, one in {
                 "each number is drawn for itself: only their variances are "
                 "right. Use the covariances between them too": (
@@ -90,33 +108,34 @@ def one_normal(draws: Draws, sample_one_normal: Student) -> None:
                 "the noise is multiplied by variances; take their roots": (
                     torch.diag(std**4)
                 ),
+                "this spreads around 0, not around the mean: subtract the "
+                "mean from the codes before you multiply them": (
+                    right + torch.outer(mean, mean)
+                ),
             }.items():
-                require(_off(found, one) > 0.1, f"the samples. Likely: {text}")
+                require(
+                    _off(found, one) > 0.06, f"the samples. Likely: {text}"
+                )
         moments("the samples", found, mean, std)
-        white = torch.linalg.solve_triangular(
-            root, (found - mean).T, upper=False
-        )
         require(
-            _off(found, right) < 0.1,
+            _off(found, right) < 0.06,
             "the samples: mean and spread of each number are right, the "
             "covariances between them are not",
         )
-        fourth = white.pow(4).mean(1)
-        require(
-            float((fourth - 3).abs().max()) < 0.6,
-            "the samples have the right mean and covariance, but they are "
-            "not normal: start from torch.randn",
-        )
+        standard_normal("the samples", _white(found, mean, root))
+    # a request for one code is no special case
+    few = torch.cat([tensor("one", sample(z, 1), (1, k)) for _ in range(200)])
+    few = _white(few, mean, root)
+    require(
+        float(few.std(0).min()) > 0.6 and float(few.std(0).max()) < 1.4,
+        "the spread of samples that are drawn one by one, with n = 1, is not "
+        "that of the codes",
+    )
 
 
 # --- 2.2 ---------------------------------------------------------------------
 
-LIMITS = {
-    "goes to 0": "Count the places without codes: do they become fewer?",
-    "stays between": "There are only so many codes, and ever more cells: "
-    "what share of them can hold a code?",
-    "goes to 1": "A place is a hole or not, however many others one looks at",
-}
+LIMITS = ("goes to 0", "goes to 1", "stays between")
 
 
 def _compare(what: str, found: list, tables: list[dict]) -> None:
@@ -143,25 +162,34 @@ def holes(
     """
     by_cells = function("holes_by_histogram", holes_by_histogram)
     by_distance = function("holes_by_distance", holes_by_distance)
-    limits = (
+    limits = [
         function("limit_of_histogram", limit_of_histogram),
         function("limit_of_distance", limit_of_distance),
-    )
+    ]
     found, tables = [], []
-    for n_bins in (4, 7, 11, 6):
-        # away from the borders of the cells, but for two corners
+    for n_bins in (4, draws.whole(5, 9), draws.whole(9, 14), 6, 1):
+        # away from the borders of the cells, but for three on the outermost
         cell = draws.whole(0, n_bins, 2 * n_bins, 2)
+        cell[0] = n_bins - 1
         at = torch.cat([cell, cell]) + draws.uniform(
             4 * n_bins, 2, low=0.2, high=0.8
         )
-        corners = torch.tensor([[0.0, 0.0], [n_bins, n_bins]])
-        z = torch.cat([corners, at]) / n_bins * torch.tensor([3.0, 0.5])
+        side = draws.whole(0, n_bins) + 0.5
+        border = torch.tensor([[0.0, 0.0], [n_bins, n_bins], [n_bins, side]])
+        z = torch.cat([border, at]) / n_bins * torch.tensor([3.0, 0.5])
         z += draws.normal(2)
-        ends = {(0, 0), (n_bins - 1, n_bins - 1)}
+        ends = {(0, 0), (n_bins - 1, n_bins - 1), (n_bins - 1, int(side))}
         full = len({tuple(c) for c in cell.tolist()} | ends)
+        low, high = z.aminmax(dim=0)
+
+        def cells(low=low, high=high, n=n_bins, last=True, z=z):
+            one = ((z - low) / (high - low) * n).long()
+            one = one.clamp(max=n - 1) if last else one
+            return len({tuple(c) for c in one.tolist()})
+
         # what a histogram with the same limits in both directions finds
-        in_square = (z - z.min()) / (z.max() - z.min()) * n_bins
-        square = in_square.long().clamp(max=n_bins - 1)
+        square = cells(z.min(), z.max())
+        nodes = cells(n=max(1, n_bins - 1))
         n = n_bins**2
         found.append(number("holes_by_histogram", by_cells(z, n_bins)))
         tables.append(
@@ -175,17 +203,22 @@ def holes(
                     (n - full) / len(z)
                 ),
                 "both directions have the same limits; take the smallest "
-                "and largest code of each": (
-                    1 - len({tuple(c) for c in square.tolist()}) / n
+                "and largest code of each": (1 - square / n),
+                "the largest code of a direction has a cell of its own, "
+                "outside of the grid; it belongs to the last cell": (
+                    1 - cells(last=False) / n
                 ),
+                "n_bins is the number of cells in a direction, not of the "
+                "lines between them": 1 - nodes / max(1, n_bins - 1) ** 2,
                 "the cells are counted once for each code in them": (
                     1 - len(z) / n
                 ),
             }
         )
-    _compare("holes_by_histogram, four times", found, tables)
+    _compare("holes_by_histogram, in five trials", found, tables)
     found, tables = [], []
-    for n, m in ((40, 60), (5, 30), (1, 9), (20, 40), (8, 50), (30, 25)):
+    sizes = [(draws.whole(2, 45), draws.whole(20, 60)) for _ in range(5)]
+    for n, m in (*sizes, (1, 9)):
         z, places = draws.normal(n, 2), 2 * draws.normal(m, 2)
         apart = torch.tensor(
             [[math.dist(p, c) for c in z.tolist()] for p in places.tolist()]
@@ -197,6 +230,7 @@ def holes(
         i = m // 4 + int(gaps.argmax())
         radius = float(ranked[i : i + 2].mean())
         centre = (places - z.mean(0)).norm(dim=1)
+        blocks = (places[:, None] - z).abs()
         far = {
             "": nearest > radius,
             "this is the share of places near a code; take the others": (
@@ -214,6 +248,14 @@ def holes(
             "this is the share of codes far from all places; swap the two": (
                 apart.min(0).values > radius
             ),
+            "this is the larger of the two differences, not the distance": (
+                blocks.amax(-1).amin(1) > radius
+            ),
+            "the two differences are added; take the root of their squares": (
+                blocks.sum(-1).amin(1) > radius
+            ),
+            "the mean distance is compared with the radius; find the nearest "
+            "code": apart.mean(1) > radius,
         }
         found.append(
             number("holes_by_distance", by_distance(z, places, radius))
@@ -223,12 +265,23 @@ def holes(
         }
         text = "this is their number; divide it by that of all places"
         tables.append(shares | {text: shares[""] * m})
-    _compare("holes_by_distance, six times", found, tables)
-    for limit, right in zip(limits, ("goes to 1", "stays between")):
-        why = {k: v for k, v in LIMITS.items() if k != right}
-        if right == "stays between":
-            why["goes to 0"] = LIMITS["goes to 1"]
-        choice(f"{limit.name}()", limit(), right, why)
+    _compare("holes_by_distance, in six trials", found, tables)
+    # exactly at the radius: not farther away
+    z, places = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]])
+    one = number("holes_by_distance", by_distance(z, places, 5.0))
+    require(
+        one == 0,
+        "holes_by_distance: a place at exactly the radius from its nearest "
+        "code counts as a hole. It is one if the code is farther away",
+    )
+    right = ("goes to 1", "stays between")
+    choices(
+        "the two limits",
+        {f"{one.name}()": one() for one in limits},
+        {f"{one.name}()": word for one, word in zip(limits, right)},
+        LIMITS,
+        "Measure both shares for ever more cells and ever more places",
+    )
     return (
         "right: the histogram answers with the size of its cells, the "
         "distance with a radius that you chose"
@@ -289,9 +342,9 @@ def walk(draws: Draws, walk: Student) -> str:
     """
     walk = function("walk", walk)
     for n, side, k, hidden in (
-        (5, 3, 2, (8,)),
-        (2, 4, 3, (6, 5)),
-        (11, 2, 1, (9,)),
+        (draws.whole(4, 10), 3, 2, (8,)),
+        (2, 4, draws.whole(3, 6), (6, 5)),
+        (draws.whole(10, 16), 2, 1, (9,)),
     ):
         d = side**2
         for _ in range(100):
@@ -340,13 +393,19 @@ def learnt_by_heart(
     """
     closer = function("closer_share", closer_share)
     copying = function("copying_components", copying_components)
-    for n, m, b, k in ((30, 25, 20, 2), (7, 40, 9, 5), (1, 12, 6, 1)):
+    for n, m, b, k in (
+        (draws.whole(25, 40), 25, draws.whole(15, 25), 2),
+        (draws.whole(5, 10), 40, 9, draws.whole(3, 8)),
+        (1, 12, 6, 1),
+    ):
         train, test = draws.normal(m, k), draws.normal(b, k)
         samples = 0.8 * draws.normal(n, k)
         of = {}
         for name, rows in (("samples", samples), ("test", test)):
             apart = (rows[:, None] - train).double().square().sum(-1).sqrt()
             of[name], of[f"mean {name}"] = apart.min(1).values, apart.mean(1)
+            of[f"far {name}"] = apart.max(1).values
+            of[f"centre {name}"] = (rows - train.mean(0)).norm(dim=1)
         to_test = (samples[:, None] - test).square().sum(-1).min(1).values
 
         def share(a, b):
@@ -354,6 +413,8 @@ def learnt_by_heart(
             return sum(x < y for x, y in pairs) / (len(a) * len(b))
 
         right = share(of["samples"], of["test"])
+        least = min(n, b)
+        paired = of["samples"][:least] < of["test"][:least]
         mistakes = {
             "this is the share of pairs in which the test code is closer; "
             "take the others": 1 - right,
@@ -369,6 +430,23 @@ def learnt_by_heart(
             "the samples are compared with the median distance of the test "
             "codes; compare each with each": float(
                 (of["samples"] < of["test"].median()).double().mean()
+            ),
+            "the samples are compared with the smallest distance of the test "
+            "codes; compare each with each": float(
+                (of["samples"] < of["test"].min()).double().mean()
+            ),
+            "the distance to the farthest training code was compared; find "
+            "the nearest": share(of["far samples"], of["far test"]),
+            "the distance to the mean training code was compared; find the "
+            "nearest": share(of["centre samples"], of["centre test"]),
+            "the first sample is compared with the first test code, the "
+            "second with the second; compare each with each": float(
+                paired.double().mean()
+            ),
+            "this is the share of samples that are closer to a training code "
+            "than to a test code; compare with the distances of the test "
+            "codes": float(
+                (of["samples"] < to_test.double().sqrt()).double().mean()
             ),
             "the distance from samples to test codes was used; both "
             "distances are to the training codes": share(
@@ -386,8 +464,8 @@ def learnt_by_heart(
     )
     require(
         found == 200,
-        "copying_components(): 30 is not right. Which curve lies to the left "
-        "of that of the test codes over its whole length?",
+        "copying_components(): not right. What does closer_share say of each "
+        "mixture, and where do the curves lie?",
     )
     return "right: a mixture with few codes for each part learns them by heart"
 
@@ -442,9 +520,9 @@ def half_the_ink(
     )
     measure = function("measured_ratios", measured_ratios)
     for n, d, k, hidden in (
-        (12, 9, 2, (6,)),
-        (7, 16, 3, (5, 4)),
-        (9, 4, 1, ()),
+        (draws.whole(9, 15), 9, 2, (6,)),
+        (7, 16, draws.whole(3, 6), (5, 4)),
+        (draws.whole(7, 12), 4, 1, ()),
     ):
         x = draws.uniform(n, d)
         full, other = (_lively(draws, k, hidden, x) for _ in range(2))
@@ -452,7 +530,8 @@ def half_the_ink(
             with torch.no_grad():
                 pairs = ((full, x), (half, x / 2))
                 of = [m.encode_mean(v) for m, v in pairs]
-                left = [m(v)["loss"].mean() for m, v in pairs]
+                each = [m(v)["loss"] for m, v in pairs]
+                left = [loss.mean() for loss in each]
                 unlike = half.encode_mean(x)
                 loss_unlike = half(x)["loss"].mean()
 
@@ -466,11 +545,7 @@ def half_the_ink(
             if exact:
                 right = exact
             found = measure(full, half, x)
-            require(
-                isinstance(found, list | tuple) and len(found) == 2,
-                "measured_ratios: expected 2 results, as in `return spread, "
-                "error`",
-            )
+            found = parts("measured_ratios", found, "spread, error")
             equal(
                 "the ratio of the spreads",
                 found[0],
@@ -490,6 +565,10 @@ def half_the_ink(
                     ),
                     "this is the ratio of the errors; return the spread "
                     "first": right[1],
+                    "the ratio is taken for each number and then averaged; "
+                    "average the standard deviations first": float(
+                        (of[1].std(0) / of[0].std(0)).mean()
+                    ),
                 },
             )
             equal(
@@ -505,6 +584,8 @@ def half_the_ink(
                         right[1] ** 0.5
                     ),
                     "this is the ratio of the spreads again": right[0],
+                    "the ratio is taken for each digit and then averaged; "
+                    "average the errors first": (each[1] / each[0]).mean(),
                 },
             )
     return (
@@ -543,7 +624,9 @@ def untypical_middle(
                 "this is the mean of z, not of its square": 0.0,
             },
         )
-        for t in (float(draws.uniform(1, low=0.1, high=0.4)), 0.5, 0, 1.0):
+        first = float(draws.uniform(low=0.1, high=0.4))
+        last = float(draws.uniform(low=0.6, high=0.9))
+        for t in (first, 0.5, 0, 1.0, last):
             # the walk is this matrix times both draws, one above the other
             one = torch.eye(k, dtype=torch.float64)
             both = torch.cat([(1 - t) * one, t * one], 1)

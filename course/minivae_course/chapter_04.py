@@ -7,16 +7,18 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minivae import VAE
+from minivae.notebook import brief
 from minivae_course.check import (
     Draws,
     Student,
     WrongError,
     check,
-    choice,
     equal,
     function,
     number,
+    parts,
     require,
+    standard_normal,
     tensor,
 )
 
@@ -30,7 +32,7 @@ def gaussian_kl(draws: Draws, gaussian_kl: Student) -> None:
     Held against torch.distributions, and its gradient too.
     """
     kl = function("gaussian_kl", gaussian_kl)
-    for shape in ((5, 20), (1, 1), (7, 3)):
+    for shape in ((5, draws.whole(10, 30)), (1, 1), (draws.whole(4, 9), 3)):
         mu, logvar = draws.normal(*shape), draws.normal(*shape)
         q = Normal(mu, (logvar / 2).exp())
         each = kl_divergence(q, STANDARD)
@@ -67,23 +69,40 @@ def gaussian_kl(draws: Draws, gaussian_kl: Student) -> None:
             ),
         }
         equal("the KL", kl(mu, logvar), right, mistakes)
-    mu = draws.normal(4, 3).requires_grad_()
-    logvar = draws.normal(4, 3).requires_grad_()
-    _, (of_mu, of_logvar) = kl.gradients(mu, logvar)
+    # far from the prior, one dimension at a time
+    far = draws.uniform(4, 1, low=12, high=30)
+    for sign in (-1, 1):
+        mu, logvar = 10 * draws.normal(4, 1), sign * far
+        right = kl_divergence(Normal(mu, (logvar / 2).exp()), STANDARD)
+        equal(
+            f"the KL at log variances of {'-' * (sign < 0)}12 and beyond",
+            kl(mu, logvar),
+            right.sum(-1),
+        )
+    logvar = torch.cat([draws.normal(4, 3), far * torch.tensor([-1, 0.5])], 1)
+    logvar = logvar.requires_grad_()
+    mu = draws.normal(4, 5).requires_grad_()
+    weights = draws.uniform(4, low=0.5, high=2)
+    _, (of_mu, of_logvar) = kl.gradients(mu, logvar, weights=weights)
     require(of_mu is not None, "no gradient reaches mu: was it detached?")
     require(
         of_logvar is not None, "no gradient reaches logvar: was it detached?"
     )
-    equal("the gradient by mu", of_mu, mu)
-    equal("the gradient by logvar", of_logvar, (logvar.exp() - 1) / 2)
+    price = weights[:, None]
+    equal("the gradient by mu", of_mu, price * mu)
+    right = price * (logvar.exp() - 1) / 2
+    # by columns, since the last one is huge
+    for i in range(5):
+        what = f"the gradient by logvar (column {i})"
+        equal(what, tensor(what, of_logvar, (4, 5))[:, i], right[:, i])
 
 
 @check()
 def reparameterize(draws: Draws, reparameterize: Student) -> None:
     """Draws from N(mu, exp(logvar)) whose gradients reach both.
 
-    Held against the mean and the spread of many draws, the share of them
-    within one sigma, and dz/dmu = 1, dz/dlogvar = (z - mu) / 2.
+    Held against mean, spread and shape of many draws, also of a single digit
+    and of extreme variances, and dz/dmu = 1, dz/dlogvar = (z - mu) / 2.
     """
     draw = function("reparameterize", reparameterize)
     mu = draws.uniform(1, 4, low=1, high=3)
@@ -121,33 +140,40 @@ def reparameterize(draws: Draws, reparameterize: Student) -> None:
     what = f"the standard deviation of {n:,} draws"
     equal(what, z.std(0), sigma, of_spread, 0.05)
     noise = (z - mu) / sigma
-    within = float((noise.abs() < 1).double().mean())
-    # 0.6827 of a normal distribution, and a spread of 0.0017 over draws
-    require(
-        abs(within - 0.6827) < 0.014,
-        f"{within:.0%} of the draws lie within one sigma of mu, expected 68%: "
-        "the noise is not normal. Use randn",
-    )
-    between = torch.corrcoef(noise.T)
-    between.fill_diagonal_(0)
-    require(
-        float(between.abs().max()) < 0.06,
-        "the latent dimensions share their noise: draw it with the shape "
-        "of mu",
-    )
+    standard_normal("the noise (z - mu) / sigma", noise)
+    # a single digit is no special case, nor is a huge or a tiny variance
+    far = draws.uniform(1, 2, low=12, high=25) * torch.tensor([[-1, 1]])
+    for text, mean, spread, rows in (
+        ("of a single digit", mu, logvar, 1),
+        ("at log variances beyond 12", torch.zeros(1, 2), far, 1000),
+    ):
+        shape = (rows, spread.shape[1])
+        several = [
+            tensor("z", draw(mean.expand(shape), spread.expand(shape)), shape)
+            for _ in range(1000 // rows)
+        ]
+        noise = (torch.cat(several) - mean) / (spread.double() / 2).exp()
+        off = float(noise.mean(0).abs().max())
+        wide, narrow = float(noise.std(0).max()), float(noise.std(0).min())
+        # six standard errors
+        require(
+            off < 0.2 and narrow > 0.86 and wide < 1.14,
+            f"the draws {text} have another mean or spread than mu and sigma",
+        )
     one = torch.zeros(1, 1)
     tensor("z of one digit and one dimension", draw(one, one), (1, 1))
-    mu.requires_grad_()
-    logvar.requires_grad_()
-    value, (of_mu, of_logvar) = draw.gradients(mu, logvar)
+    mu = draws.normal(3, 4).requires_grad_()
+    logvar = draws.normal(3, 4).requires_grad_()
+    weights = draws.uniform(3, 4, low=0.5, high=2)
+    value, (of_mu, of_logvar) = draw.gradients(mu, logvar, weights=weights)
     require(of_mu is not None, "no gradient reaches mu: was it detached?")
     require(
         of_logvar is not None,
         "no gradient reaches logvar: was sigma detached, or drawn with "
         "sample()?",
     )
-    equal("the gradient by mu", of_mu, torch.ones(1, 4))
-    right = (tensor("z", value) - mu.double()) / 2
+    equal("the gradient by mu", of_mu, weights)
+    right = (tensor("z", value) - mu.double()) / 2 * weights
     equal("the gradient by logvar", of_logvar, right)
 
 
@@ -171,32 +197,24 @@ def elbo(draws: Draws, elbo: Student) -> None:
     """
     bound = function("elbo", elbo)
     for n, n_latent, shape in (
-        (6, 5, (1, 5, 6)),
+        (6, draws.whole(3, 8), (1, 5, 6)),
         (1, 1, (1, 2, 3)),
-        (3, 8, (1, 3, 4)),
+        (draws.whole(2, 6), 8, (1, 3, 4)),
     ):
         model = lively(draws, n_latent, shape, beta=3.0)
         x = draws.whole(0, 2, n, model.n_values).float()
         noise = draws.normal(n, n_latent)
         right, mistakes = _elbo_and_mistakes(model, x, noise)
         equal("the ELBO", bound(model, x, noise), right, mistakes)
-    _, found = bound.gradients(model, x, noise)
-    names = [name for name, _ in model.named_parameters()]
-    for name, one in zip(names, found):
-        part, _ = name.split(".", 1)
-        require(one is not None, f"no gradient reaches the {part} ({name})")
-    # of the encoder's last layer: through z and through the KL
-    at = names.index("encoder.2.bias")
-    bias = model.encoder[2].bias
-    (wanted,) = torch.autograd.grad(right.sum(), bias, retain_graph=True)
-    likelihood = mistakes["the KL is missing"]
-    (through_z,) = torch.autograd.grad(likelihood.sum(), bias)
-    mistakes = {
-        "no gradient passes through z: was it detached?": wanted - through_z,
-        "no gradient passes through the KL: was it detached?": through_z,
-    }
-    what = "the gradient by the encoder's last bias"
-    equal(what, found[at], wanted, mistakes, 1e-3)
+    _slopes(bound, model, x, noise, draws.uniform(n, low=0.5, high=2))
+    # a code that is known exactly: its KL must not be held back
+    sure = lively(draws, 2, (1, 2, 2), beta=1.0)
+    with torch.no_grad():
+        sure.encoder[-1].bias[2:] = -draws.uniform(2, low=12, high=25)
+    x, noise = draws.whole(0, 2, 3, 4).float(), draws.normal(3, 2)
+    right, _ = _elbo_and_mistakes(sure, x, noise)
+    what = "the ELBO at log variances of -12 and below"
+    equal(what, bound(sure, x, noise), right)
     blank = VAE(4, hidden=(8,))
     with torch.no_grad():
         for weights in blank.parameters():
@@ -214,6 +232,45 @@ def elbo(draws: Draws, elbo: Student) -> None:
         raise WrongError(
             f"{error}. Work from the logits: a sigmoid of 60 is rounded to 1"
         ) from None
+
+
+def _slopes(
+    bound: Student, model: VAE, x: Tensor, noise: Tensor, weights: Tensor
+) -> None:
+    """Refuse gradients by any weight that are not those of the ELBO."""
+    _, found = bound.gradients(model, x, noise, weights=weights)
+    names, leaves = zip(*model.named_parameters())
+    for name, one in zip(names, found):
+        part, _ = name.split(".", 1)
+        require(one is not None, f"no gradient reaches the {part} ({name})")
+    right, known = _elbo_and_mistakes(model, x, noise)
+    likelihood = known["the KL is missing"]
+    mu, logvar = model.encode(x)
+    z = (mu + (logvar / 2).exp() * noise).detach()
+    fixed = Bernoulli(logits=model.decode(z).flatten(1)).log_prob(x).sum(-1)
+
+    def slopes(value: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(
+            (value * weights).sum(),
+            leaves,
+            retain_graph=True,
+            allow_unused=True,
+        )
+
+    kl = likelihood - right
+    cut = {
+        "no gradient passes through z: was it detached?": slopes(fixed - kl),
+        "no gradient passes through the KL: was it detached?": slopes(
+            likelihood
+        ),
+    }
+    rows = zip(names, found, slopes(right), *cut.values())
+    for name, mine, wanted, *others in rows:
+        assert wanted is not None
+        mistakes = {
+            text: one for text, one in zip(cut, others) if one is not None
+        }
+        equal(f"the gradient by {name}", mine, wanted, mistakes, 1e-3)
 
 
 def _elbo_and_mistakes(
@@ -273,8 +330,15 @@ def score_function(
     log_prob. The baseline may leave at most 2% more variance than the best.
     """
     score = function("score_gradients", score_gradients)
-    for n, n_latent in ((7, 3), (1, 1), (40, 2)):
-        mu, logvar = draws.normal(n_latent), draws.normal(n_latent)
+    for n, n_latent, wide in (
+        (draws.whole(5, 10), 3, 1),
+        (1, 1, 1),
+        (draws.whole(30, 50), 2, 1),
+        (6, 1, 15),
+        (6, 1, -15),
+    ):
+        mu, logvar = draws.normal(n_latent), wide * draws.uniform(n_latent)
+        mu = mu / abs(wide)
         z = mu + (logvar / 2).exp() * draws.normal(n, n_latent)
         values = 5 * draws.normal(n) - 20
         found = two(
@@ -325,9 +389,11 @@ def score_function(
             },
         )
     base = function("best_baseline", best_baseline)
-    for bend in (10.0, -3.0):
-        e = draws.normal(2000)
+    for bend, by in ((10.0, "mu"), (6.0, "logvar"), (-3.0, "mu")):
+        e = draws.normal(draws.whole(1500, 2500))
         s = e / draws.uniform(low=0.1, high=2.0)
+        if by == "logvar":
+            s = (e.square() - 1) / 2
         f = bend * e.square() + 3 * e - draws.uniform(low=80, high=120)
         found = number("the baseline", base(f, s))
         f, s = f.double(), s.double()
@@ -364,68 +430,38 @@ def score_function(
 
 
 def two(value: object, message: str) -> list:
-    """Two results, as a tuple, a list or one tensor; else this message."""
-    if isinstance(value, Tensor) and value.dim() == 3:
-        value = list(value)
-    require(isinstance(value, list | tuple) and len(value) == 2, message)
-    return list(value)
+    """Two results, however they are put together; else this message."""
+    try:
+        return parts("two results", value, "one, other")
+    except WrongError:
+        raise WrongError(message) from None
 
 
+# the right one first
 BLANKS = {
-    "a": (
-        "p(z|x)",
-        {
-            "q(z)": "q is ours to choose and has no place in Bayes' rule",
-            "p(z)": "p(x, z) / p(z) is p(x|z), by the definition of it",
-            "p(x|z)": "p(x, z) / p(x|z) is p(z), the prior",
-            "p(x)": "p(x, z) / p(x) is the posterior, not the evidence",
-        },
-    ),
+    "a": ("p(z|x)", "q(z)", "p(z)", "p(x|z)", "p(x)"),
     "b": (
         "q(z)/p(z|x)",
-        {
-            "p(z|x)/q(z)": "with it, the product of both ratios is not p(x)",
-            "q(z)/p(z)": "that is the ratio inside the ELBO's own KL",
-            "p(z)/q(z)": "the two ratios must multiply to p(x)",
-            "p(x|z)/q(z)": "the two ratios must multiply to p(x)",
-        },
+        "p(z|x)/q(z)",
+        "q(z)/p(z)",
+        "p(z)/q(z)",
+        "p(x|z)/q(z)",
     ),
-    "c": (
-        "q(z)",
-        {
-            "p(z)": "an average over the prior does not give the ELBO",
-            "p(z|x)": "we cannot draw from the posterior; and the first term "
-            "would not be the ELBO",
-            "p(x|z)": "that is a distribution of pixels, not of codes",
-        },
-    ),
+    "c": ("q(z)", "p(z)", "p(z|x)", "p(x|z)"),
     "d": (
         "q(z) integrates to 1",
-        {
-            "p(z) integrates to 1": "true, but the average is not over p(z)",
-            "the logarithm is concave": "that is Jensen's inequality; this "
-            "step is an equality",
-            "q(z) is normal": "any density will do here",
-            "q(z) is the posterior": "the identity holds for every q",
-        },
+        "p(z) integrates to 1",
+        "the logarithm is concave",
+        "q(z) is normal",
+        "q(z) is the posterior",
     ),
     "e": (
         "KL(q(z) || p(z|x))",
-        {
-            "KL(p(z|x) || q(z))": "the average is over q, so q comes first",
-            "KL(q(z) || p(z))": "that one is a part of the ELBO",
-            "KL(p(z) || q(z))": "which two densities stand in the ratio, and "
-            "over which of them is the average?",
-        },
+        "KL(p(z|x) || q(z))",
+        "KL(q(z) || p(z))",
+        "KL(p(z) || q(z))",
     ),
-    "f": (
-        "q(z) = p(z|x)",
-        {
-            "q(z) = p(z)": "then the ELBO's own KL is 0, not the gap",
-            "q(z) is normal": "a normal q may lie far from the posterior",
-            "the ELBO is 0": "the ELBO is log p(x) there, seldom 0",
-        },
-    ),
+    "f": ("q(z) = p(z|x)", "q(z) = p(z)", "q(z) is normal", "the ELBO is 0"),
 }
 
 
@@ -433,26 +469,39 @@ BLANKS = {
 def elbo_identity(draws: Draws, blanks: Student) -> str:
     """The blanks in the proof of log p(x) = ELBO + KL(q || p(z|x)).
 
-    Spaces in an answer do not matter.
+    Spaces in an answer do not matter, and all blanks get one verdict.
     """
     found = function("blanks", blanks)()
     require(
         isinstance(found, dict),
         "blanks: return the dict with the keys a to f, filled in",
     )
-    for letter, (right, why) in BLANKS.items():
-        spelled = {
-            "".join(known.split()).lower(): known for known in (right, *why)
-        }
+    n_right = 0
+    for letter, options in BLANKS.items():
         value = found.get(letter)
-        if isinstance(value, str):
-            # a table in Markdown has \| for |
-            plain = "".join(value.replace("\\", "").split()).lower()
-            value = spelled.get(plain, value)
         if value in (None, "", "..."):
             raise WrongError(f"blank {letter}: not answered yet")
-        choice(f"blank {letter}", value, right, why)
+        # a table in Markdown has \| for |
+        plain = (
+            _plain(value.replace("\\", "")) if isinstance(value, str) else ""
+        )
+        known = [_plain(one) for one in options]
+        require(
+            plain in known,
+            f"blank {letter}: found {brief(value)}, expected one of "
+            + ", ".join(repr(one) for one in sorted(options)),
+        )
+        n_right += plain == known[0]
+    require(
+        n_right == len(BLANKS),
+        "blanks: not every blank is right. Read the proof aloud with your "
+        "answers, from the first line on: does each step follow?",
+    )
     return "right: the identity follows, and the bound with it"
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).lower()
 
 
 @check()
@@ -498,9 +547,11 @@ def missed_peak(
             * cell,
         }
         equal("the KL", kl(log_q, log_p, cell), right, mistakes, 1e-3)
-    cell, line, log_q, log_p = two_peaks(0.2)
-    measured = kl(log_q, log_p, cell)
-    equal("the gap of the missed peak", measured, -math.log(0.2), None, 1e-3)
+    for share in (0.2, float(draws.uniform(low=0.3, high=0.9))):
+        cell, line, log_q, log_p = two_peaks(share)
+        measured = kl(log_q, log_p, cell)
+        what = f"the gap if q has the peak with {share:.0%} of the mass"
+        equal(what, measured, -math.log(share), None, 1e-3)
     said = f"you predicted {guess:.3g} nats, measured are {-math.log(0.2):.3f}"
     if abs(guess + math.log(0.2)) < 0.02:
         return f"right: {said}"
@@ -526,3 +577,87 @@ def two_peaks(share: float) -> tuple[float, Tensor, Tensor, Tensor]:
     right = Normal(2.0, 0.3).log_prob(line)
     both = torch.logaddexp(left + math.log(share), right + math.log(1 - share))
     return cell, line, left, both
+
+
+@check()
+def kl_between(draws: Draws, kl_between: Student) -> None:
+    """The KL between two normal distributions, each with its own moments.
+
+    Held against torch.distributions in float64, for priors shared by all
+    digits, for log variances that no exp can hold, and with gradients by
+    all four.
+    """
+    kl = function("kl_between", kl_between)
+    for shape, prior_shape, low in (
+        ((5, 7), (5, 7), 0.0),
+        ((1, 1), (1, 1), 0.0),
+        ((4, 3), (3,), 0.0),
+        ((3, 3), (3, 3), 0.0),
+        ((3, 4), (3, 4), -150.0),
+        ((2, 3), (2, 3), 120.0),
+    ):
+        mu, logvar = draws.normal(*shape), low + draws.normal(*shape)
+        at, width = (
+            draws.normal(*prior_shape),
+            low + draws.normal(*prior_shape),
+        )
+        if low < 0:  # means that differ by some narrow sigmas
+            scale = math.exp(low / 2)
+            mu, at = (scale * v for v in (mu, at))
+        right, mistakes = _between(mu, logvar, at, width)
+        what = "the KL"
+        if low:
+            what += f" (log variances around {low:.0f})"
+        equal(what, kl(mu, logvar, at, width), right, mistakes)
+    same = draws.normal(3, 4), draws.normal(3, 4)
+    equal("the KL of q from itself", kl(*same, *same), torch.zeros(3))
+    inputs = [draws.normal(4, 3).requires_grad_() for _ in range(4)]
+    _, found = kl.gradients(*inputs)
+    exact = [one.detach().double().requires_grad_() for one in inputs]
+    total = _between(*exact)[0].sum()
+    names = ("mu", "logvar", "prior_mu", "prior_logvar")
+    for name, one, right in zip(
+        names, found, torch.autograd.grad(total, exact)
+    ):
+        require(one is not None, f"no gradient reaches {name}")
+        equal(f"the gradient by {name}", one, right)
+
+
+def _between(
+    mu: Tensor, logvar: Tensor, at: Tensor, width: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The KL by torch.distributions, and what mistakes give."""
+    mu, logvar, at, width = (v.double() for v in (mu, logvar, at, width))
+    q, p = Normal(mu, (logvar / 2).exp()), Normal(at, (width / 2).exp())
+    each, other = kl_divergence(q, p), kl_divergence(p, q)
+    right = each.sum(-1)
+    far = (mu - at).square() / p.variance
+    ratio = logvar - width
+    return right, {
+        "did you average over the latent dimensions? Sum them": each.mean(-1),
+        "the arguments are swapped: this is the KL from the prior to q": (
+            other.sum(-1)
+        ),
+        "this is the KL to N(0, I)": kl_divergence(q, STANDARD).sum(-1),
+        "the factor one half is missing": 2 * right,
+        "the sign: a KL is never negative": -right,
+        "the term -1 is missing": (each + 0.5).sum(-1),
+        "the sign of the log variances": (each + ratio).sum(-1),
+        "the distance of the means is measured in sigmas of the prior": (
+            (each - far / 2 + (mu - at).square() / 2).sum(-1)
+        ),
+        "the distance of the means is measured in sigmas of the prior, not "
+        "of q": (each + ((mu - at).square() / q.variance - far) / 2).sum(-1),
+        "the means do not enter": (each - far / 2).sum(-1),
+        "the distance is not squared": (
+            (each + ((mu - at) / p.stddev - far) / 2).sum(-1)
+        ),
+        "logvar was taken for log sigma": (
+            kl_divergence(
+                Normal(mu, logvar.clamp(-300, 300).exp()),
+                Normal(at, width.clamp(-300, 300).exp()),
+            ).sum(-1)
+        ),
+        "you summed over the digits as well": right.sum(),
+        "you averaged over the digits as well": right.mean(),
+    }

@@ -19,14 +19,15 @@ from minivae_course.check import (
     check,
     equal,
     function,
+    require,
     tensor,
 )
 
 
 def _pair(what: str, value: object, names: str) -> list[Tensor]:
     """Two numbers of a student, in a tuple, a list or one tensor."""
-    if isinstance(value, Tensor) and value.shape == (2,):
-        return list(value.detach())
+    if getattr(value, "shape", None) == (2,):  # a tensor or an array
+        value = list(torch.as_tensor(value).detach())
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise WrongError(f"{what}: expected two numbers, return {names}")
     return [tensor(what, one) for one in value]
@@ -37,16 +38,19 @@ def active_units(draws: Draws, active: Student) -> None:
     """Which latent dimensions have means that move with the digit.
 
     The columns of mu are made to have a known mean and a known variance,
-    well above or well below the thresholds.
+    most of them close to one of the thresholds, and different shapes.
     """
     which = function("active", active)
-    for n, n_latent in ((60, 10), (40, 1), (12, 12), (7, 3)):
-        mu = draws.normal(n, n_latent).double()
-        mu = (mu - mu.mean(0)) / mu.std(0)
+    for n, n_latent in ((400, 12), (300, 1), (257, 20), (12, 12), (7, 3)):
+        mu = _columns(draws, n, n_latent)
         levels = torch.tensor([4e-4, 3e-3, 0.02, 0.08, 0.4]).double()
-        variance = levels[draws.whole(0, 5, n_latent)]
+        if n > 50:  # n and n - 1 make no difference to these
+            near = torch.tensor([0.001, 0.01, 0.2]).double()
+            levels = torch.cat([levels, 0.97 * near, 1.03 * near])
+        variance = levels[draws.whole(0, len(levels), n_latent)]
         if n_latent > 4:
-            variance[:5] = levels
+            known = min(n_latent, len(levels))
+            variance[:known] = levels.flip(0)[:known]
         centre = 2 + draws.uniform(n_latent).double()
         mu = (centre + variance.sqrt() * mu).float()
         for threshold in (0.2, 0.01, 0.001):
@@ -71,28 +75,49 @@ def active_units(draws: Draws, active: Student) -> None:
                 "threshold": variance,
             }
             equal("the active dimensions", which(mu, threshold), right, wrong)
+    still = torch.full((64, 3), 2.0)  # the variance is 0 without rounding
+    equal(
+        "the active dimensions of a code that never moves",
+        which(still, 0.0),
+        torch.zeros(3),
+        {"active is above the threshold, not at it": torch.ones(3)},
+    )
+
+
+def _columns(draws: Draws, n: int, n_latent: int) -> Tensor:
+    """Columns of mean 0 and variance 1, float64, of three shapes.
+
+    Normal ones, ones of two values, and ones with some far values.
+    """
+    mu = draws.normal(n, n_latent).double()
+    mu[:, 1::3] = draws.uniform(n, len(range(1, n_latent, 3))).double().round()
+    if n > 50:
+        mu[:, 2::3] = mu[:, 2::3].pow(5)
+    mu[0], mu[1] = 0.0, 1.0  # no column is constant
+    return (mu - mu.mean(0)) / mu.std(0)
 
 
 @check()
 def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
     """What a nat of rate costs, and which steps no two optima allow.
 
-    The runs are built from known prices: some lie between the two betas,
-    as the price of an exact exponential curve does, the others do not.
+    The runs are built from known prices. Some lie between the two betas, as
+    the price of an exact exponential curve does, others just inside or just
+    outside of one of them, and some at one of them.
     """
     price = function("prices", prices)
     suspect = function("suspects", suspects)
-    for n in (5, 2, 8):
+    for n in (7, 2, 3, 8):
         betas = draws.uniform(n, low=1.3, high=2.5).double().cumprod(0) / 4
         low, high = betas[:-1], betas[1:]
         # on D = c exp(-R / c) the price is the logarithmic mean of both
-        inside = (high - low) / (high / low).log()
-        kind = draws.whole(0, 4, n - 1)
-        kind[0] = 0
-        kind[n // 2 :] = draws.whole(2, 4)  # 2 is too high, 3 too low
-        kind[-1] = 5 - kind[-1] if n > 4 else kind[-1]
-        right = torch.where(kind == 2, 1.4 * high, inside)
-        right = torch.where(kind == 3, 0.6 * low, right)
+        between = (high - low) / (high / low).log()
+        below, above = 0.995 * low, 1.005 * high
+        choice = [between, 1.005 * low, 0.995 * high, below, above]
+        kind = draws.whole(0, 5, n - 1)
+        if n > 5:  # each of them
+            kind[:5] = torch.randperm(5, generator=draws.generator)
+        right = torch.stack(choice)[kind, torch.arange(n - 1)]
         drop = draws.uniform(n - 1, low=0.5, high=3).double()
         start = torch.zeros(1, dtype=betas.dtype)
         rate = 3 + drop.sum() - torch.cat([start, drop.cumsum(0)])
@@ -111,11 +136,11 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
             ),
         }
         equal("the prices", price(rate, distortion), right, wrong)
-        off = kind >= 2
+        off = kind >= 3
         wrong = {
             "the answer is turned round: True is a step that two optima "
             "do not allow": ~off,
-            "a price below the smaller beta is suspect too": kind == 2,
+            "a price below the smaller beta is suspect too": kind == 4,
             "a price above the larger beta is suspect too": kind == 3,
             "a price between the two betas is allowed; it need not be "
             "equal to one of them": torch.ones_like(off),
@@ -125,6 +150,24 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
         }
         found = suspect(betas, rate, distortion)
         equal("the suspects", found, off.double(), wrong)
+    # numbers without rounding: prices of exactly 1, 4, 8 and 4
+    betas = torch.tensor([1.0, 2, 4, 8, 16]).double()
+    rate = torch.tensor([20.0, 18, 17, 13, 12]).double()
+    distortion = torch.tensor([80.0, 82, 86, 118, 122]).double()
+    found = suspect(betas, rate, distortion)
+    wrong = {
+        "a price that is equal to one of the betas is allowed": (
+            torch.ones(4).double()
+        ),
+        "a price that is equal to beta is allowed, at both ends": (
+            torch.tensor([1.0, 0, 0, 1])
+        ),
+        "a price that is equal to beta is allowed, not only below": (
+            torch.tensor([0.0, 1, 1, 1])
+        ),
+    }
+    what = "the suspects where prices equal a beta"
+    equal(what, found, torch.tensor([0.0, 0, 0, 1]), wrong)
     return (
         "right. On an exponential curve the price between beta 2 and beta 8 "
         f"is {6 / math.log(4):.2f}: the slope at 4 is not quite the ratio "
@@ -166,14 +209,36 @@ def split_of_the_kl(
             own = each.diagonal()
             wrong["each code gets its own q(z|x) only: average all N"] = own
         equal("log q(z)", mixture(z, mu, logvar), right, wrong)
-    far = torch.full((2, 4), 40.0)
-    right = _aggregate(torch.zeros(3, 4), torch.zeros(3, 4)).log_prob(
-        far.double()
-    )
-    found = mixture(far, torch.zeros(3, 4), torch.zeros(3, 4))
-    equal("log q(z) of a code far from all others", found, right)
-    for n, n_latent in ((7, 3), (4, 1), (1, 2), (5, 5)):
-        mu, logvar = draws.normal(n, n_latent), draws.normal(n, n_latent) - 1
+    # codes near and far in one call, and some q much narrower than others
+    mu, logvar = draws.normal(6, 4), 3 * draws.normal(6, 4)
+    far = draws.uniform(7, 1, low=30, high=80) * torch.ones(4)
+    z = torch.cat([mu[:2], far[:3], -far[3:], mu[2:3]])
+    right = _aggregate(mu, logvar).log_prob(z.double())
+    found = mixture(z, mu, logvar)
+    if isinstance(found, Tensor) and found.shape == right.shape:
+        lost = found.isinf()
+        require(
+            not bool(lost.any()) or bool(lost.all()),
+            f"log q(z) of {int(lost.sum())} codes of 10 is infinite, those "
+            "far from all digits. Take out the largest term of each code, "
+            "not the largest of all, or use logsumexp",
+        )
+    # relative to each, since they differ by thousands of nats
+    what = "log q(z) of codes near and far, divided by the right one"
+    ratio = tensor("log q(z)", found, tuple(right.shape)) / right
+    equal(what, ratio, torch.ones_like(right))
+    for n, n_latent, width in (
+        (7, 3, 0.0),
+        (4, 1, 0.0),
+        (1, 2, 0.0),
+        (5, 5, 0.0),
+        (draws.whole(10, 40), 2, -14.0),  # no two digits overlap
+        (6, 20, -14.0),  # densities of very different size
+    ):
+        mu = draws.normal(n, n_latent)
+        logvar = draws.normal(n, n_latent) - 1 + width
+        if n_latent > 5:
+            logvar[::2] += 16
         z = mu + (logvar / 2).exp() * draws.normal(n, n_latent)
         _compare_split(both(z, mu, logvar), z, mu, logvar)
 
@@ -241,6 +306,8 @@ def kl_warm_up(
     sure = function("convinced", convinced)
     for n_warm in (draws.whole(5, 400), 1, 0):
         steps = {0, n_warm // 2, max(0, n_warm - 1), n_warm, 3 * n_warm + 2}
+        steps |= {draws.whole(0, n_warm + 1), draws.whole(1000, 90_000)}
+        steps |= set(draws.whole(n_warm, 20 * n_warm + 9, 8).tolist())
         for step in sorted(steps):
             share = (step + 1) / max(1, n_warm)
             right = min(1.0, share)
@@ -255,7 +322,9 @@ def kl_warm_up(
             wrong = {k: v for k, v in wrong.items() if v != right}
             what = f"the weight in step {step} of a warm-up of {n_warm}"
             equal(what, weight(step, n_warm), right, wrong)
-    pairs = ((3, 5.0), (5, 0.5), (12, -4.0), (8, 2.2), (4, 1.0), (6, 1.8))
+    # close to the rule of two errors, on both sides and for few and many
+    pairs = [(3, 5.0), (5, 0.5), (12, -4.0), (8, 2.03), (4, 1.0), (6, 1.98)]
+    pairs += [(12, 1.98), (3, 2.03), (3, 1.98), (draws.whole(9, 30), 2.03)]
     for n, t in pairs:
         luck = draws.normal(n).double()
         luck = (luck - luck.mean()) / luck.std()
@@ -291,6 +360,12 @@ def kl_warm_up(
         if right:
             wrong = {"more than two standard errors should convince": 0.0}
         equal(what, says, right, wrong)
+    # gains of 1, 1, 1 and 5: the mean is 2, the error 1, without rounding
+    plain = -100 + draws.whole(0, 9, 4).double()
+    warm = plain + torch.tensor([1.0, 1, 1, 5])
+    wrong = {"more than two standard errors are asked for, not just two": 1.0}
+    what = "convinced by a mean of exactly two standard errors"
+    equal(what, sure(plain, warm), 0.0, wrong)
 
 
 @check()
@@ -360,7 +435,8 @@ def right_collapse(
                 what = f"{name}{tuple(round(a, 3) for a in args)}"
                 what = what.replace(",)", ")")
                 equal(what, f(*args), right[name], wrong[name])
-    for variance in (float(draws.uniform(1, low=1.3, high=9)), 1.0, 0.4):
+    some = (draws.uniform(low=1.3, high=9), draws.uniform(low=0.1, high=0.9))
+    for variance in (*map(float, some), 1.0, 1.03, 0.97, 40.0):
         right = min(1.0, 1 / variance)
         wrong = {
             "a posterior variance above 1 says less than nothing: where the "

@@ -19,7 +19,7 @@ from minivae_course.check import (
     WrongError,
     builtin,
     check,
-    choice,
+    choices,
     equal,
     function,
     moments,
@@ -31,8 +31,8 @@ from minivae_course.check import (
 
 def _several(what: str, value: object, n: int, names: str) -> list[Tensor]:
     """N numbers of a student, in a tuple, a list or one tensor."""
-    if isinstance(value, Tensor) and value.shape == (n,):
-        return list(value.detach())
+    if getattr(value, "shape", None) == (n,):  # a tensor or an array
+        value = list(torch.as_tensor(value).detach())
     if not isinstance(value, tuple | list) or len(value) != n:
         raise WrongError(f"{what}: expected {n} numbers, return {names}")
     return [tensor(what, one) for one in value]
@@ -79,11 +79,23 @@ def join_label(draws: Draws, told: Student, join: Student) -> None:
             "the label is missing": v,
         }
         equal(f"join for v of shape {shape}", joined(v, p), right, wrong)
-    v, p = draws.normal(3, 5).requires_grad_(), draws.uniform(3, 4)
-    weights = draws.normal(3, 9)
-    _, (of_v,) = joined.gradients(v, p, weights=weights)
-    require(of_v is not None, "no gradient reaches v: was it detached?")
-    equal("the gradient by v", of_v, weights[:, :5])
+    for lead in ((), (2,), (4,)):
+        v = draws.normal(*lead, 3, 5).requires_grad_()
+        p = draws.normal(3, 4).softmax(-1).requires_grad_()
+        weights = draws.normal(*lead, 3, 9)
+        _, (of_v, of_p) = joined.gradients(v, p, weights=weights)
+        for name, one in (("v", of_v), ("p", of_p)):
+            require(
+                one is not None,
+                f"no gradient reaches {name}: was it detached? A label in "
+                "doubt may itself come from a network",
+            )
+        equal("the gradient by v", of_v, weights[..., :5])
+        of_each = weights[..., 5:].reshape(-1, 3, 4)
+        wrong = {"p goes to all K codes": of_each[0]}
+        if not lead:
+            wrong = {}
+        equal("the gradient by p", of_p, of_each.sum(0), wrong)
 
 
 def linear_draw(cvae: CVAE, z: Tensor, y: Tensor) -> Tensor:
@@ -112,13 +124,19 @@ def ask_and_swap(draws: Draws, ask: Student, swap: Student) -> None:
     back: the codes of new digits must be standard normal.
     """
     new, other = function("ask", ask), function("swap", swap)
-    n, n_latent, n_classes = 4000, 3, 4
-    for digit in (2, 0):
+    n, n_latent, n_classes = 20_000, 3, 5
+    for digit in (2, 0, 4):
         cvae = draws.model(CVAE, n_latent, (), n_classes, shape=(1, 5, 6))
         with torch.no_grad():
-            cvae.decoder[0].weight.copy_(0.4 * draws.normal(30, 7))
+            cvae.decoder[0].weight.copy_(0.4 * draws.normal(30, 8))
         pixels = tensor("the new digits", new(cvae, digit, n), (n, 30))
         _compare_codes(cvae, pixels, digit)
+    first, again = (tensor("new digits", new(cvae, 4, 7)) for _ in range(2))
+    require(
+        first.shape == (7, 30) and not torch.equal(first, again),
+        "ask: two calls give the same pictures. Draw new codes in each call, "
+        "without a seed that is set inside",
+    )
     one = tensor("one new digit", new(cvae, 1, 1))
     require(tuple(one.shape) == (1, 30), "ask for one: (1, D)")
     for n, shape in ((6, (1, 4, 5)), (1, (1, 3, 3))):
@@ -194,9 +212,16 @@ def _compare_codes(cvae: CVAE, pixels: Tensor, digit: int) -> None:
     )
     hint = "The codes come from the prior: torch.randn, one row a picture"
     moments("the codes of the new digits", found, 0.0, 1.0, hint)
+    # of all numbers: less than 7 standard errors off
+    spread, n = float(found.std()), found.numel()
+    require(
+        abs(spread - 1) < 7 / math.sqrt(2 * n),
+        f"ask: the codes have a standard deviation of {spread:.3f}, and it "
+        f"should be 1. {hint}",
+    )
     between = torch.corrcoef(found.T).fill_diagonal_(0)
     require(
-        float(between.abs().max()) < 0.13,
+        float(between.abs().max()) < 7 / math.sqrt(len(found)),
         "ask: the latent dimensions share their noise; draw n times L numbers",
     )
     # a uniform number of the same spread has 1.8 here; 7 standard errors
@@ -204,6 +229,24 @@ def _compare_codes(cvae: CVAE, pixels: Tensor, digit: int) -> None:
     require(
         float((fourth - 3).abs().max()) < 7 * math.sqrt(96 / len(found)),
         f"ask: the codes are not normal. {hint}",
+    )
+    # 58 of 60,000 normal numbers are farther out than 3.3 on average
+    require(
+        float(found.abs().max()) > 3.3,
+        "ask: none of the codes is farther than "
+        f"{float(found.abs().max()):.2f} from 0, so they were cut off. {hint}",
+    )
+    # codes that occur twice, or once with the other sign
+    sizes = (found.abs() * 1e3).round()
+    require(
+        len(torch.unique(sizes, dim=0)) > 0.99 * len(found),
+        "ask: the same codes are drawn more than once, or with the other "
+        "sign. Each picture needs a code of its own",
+    )
+    order = torch.corrcoef(torch.stack([found[1:, 0], found[:-1, 0]]))
+    require(
+        abs(float(order[0, 1])) < 7 / math.sqrt(len(found)),
+        "ask: a code depends on the one before it. Draw all independently",
     )
 
 
@@ -220,10 +263,14 @@ def label_by_elbo(draws: Draws, bounds: Student, classify: Student) -> None:
         (1, 1, 1, 3),
         (4, 9, 3, 3),
     ):
-        cvae = draws.model(CVAE, n_latent, (6,), n_classes, shape=(1, 3, 5))
+        cvae = draws.model(
+            CVAE, n_latent, (6,), n_classes, shape=(1, 3, 5), beta=5.0
+        )
         with torch.no_grad():
             for weights in cvae.parameters():
                 weights.mul_(2)
+            if n == 9:  # logits as large as those of a long training
+                cvae.decoder[-1].bias.add_(40 * draws.normal(15))
         x = (draws.uniform(n, 15) < 0.4).float()
         noise = draws.normal(k, n, n_latent)
         log_p, kl = _parts(cvae, x, noise)  # (K, B, C), (B, C)
@@ -266,6 +313,51 @@ def label_by_elbo(draws: Draws, bounds: Student, classify: Student) -> None:
         }
         found = best(cvae, x, noise)
         equal("the labels", found, right.argmax(1), labels)
+    _compare_labels(draws, best)
+
+
+def _compare_labels(draws: Draws, best: Student) -> None:
+    """Labels of digits on which wrong rules and the right one differ."""
+    k, n = 5, 300
+    cvae = draws.model(CVAE, 2, (6,), 4, shape=(1, 3, 5), beta=5.0)
+    with torch.no_grad():
+        for weights in cvae.parameters():
+            weights.mul_(2.5)
+    x, noise = (draws.uniform(n, 15) < 0.4).float(), draws.normal(k, n, 2)
+    log_p, kl = _parts(cvae, x, noise)
+    right = log_p.mean(0) - kl
+    rules = {
+        "the KL counts too: use the whole bound": log_p.mean(0),
+        "use all K codes, not the first alone": log_p[0] - kl,
+        "use the mean over the K codes, not the best of them": (
+            log_p.amax(0) - kl
+        ),
+        "use the mean of the logarithms, not the logarithm of the mean": (
+            log_p.logsumexp(0) - kl
+        ),
+        "a beta is for training; the ELBO has none": log_p.mean(0) - 5 * kl,
+        "the least KL does not make the best label": -kl,
+        "the encoder is told the label that is tried, not 0": (
+            _mixed(cvae, x, noise, encoder=0)
+        ),
+        "the decoder is told the label that is tried, not 0": (
+            _mixed(cvae, x, noise, decoder=0)
+        ),
+    }
+    # rounding must not decide, and each rule must be wrong on some digit
+    two_best = right.topk(2, 1).values
+    clear = two_best[:, 0] - two_best[:, 1] > 1e-3
+    label = right.argmax(1)
+    keep = torch.zeros(n).bool()
+    for table in rules.values():
+        differs = (table.argmax(1) != label) & clear
+        keep[differs.nonzero()[:3, 0]] = True
+    keep[clear.nonzero()[:9, 0]] = True
+    known: dict[str, Tensor | float] = {
+        why: table[keep].argmax(1).double() for why, table in rules.items()
+    }
+    found = best(cvae, x[keep], noise[:, keep])
+    equal("the labels of more digits", found, label[keep], known)
 
 
 def _parts(cvae: CVAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -369,23 +461,15 @@ def who_is_told(draws: Draws, effects: Student, reading: Student) -> None:
             f"reading: expected a dict with the keys A, B and C, got "
             f"{brief(answer)}"
         )
-    for letter, kind in STRANGERS.items():
-        choice(
-            f"model {letter}",
-            answer[letter],
-            kind,
-            {k: why for k, why in WHY.items() if k != kind},
-        )
-
-
-WHY = {
-    "healthy": "There both effects are large: each row shows the digit that "
-    "was asked for, and each column one style",
-    "encoder only": "There the decoder does not know the label: a column "
-    "shows one and the same picture ten times",
-    "collapsed": "There the code says nothing: a row shows one and the same "
-    "picture, and the map is a point",
-}
+    choices(
+        "the reading of the figures",
+        answer,
+        STRANGERS,
+        ("healthy", "encoder only", "collapsed"),
+        "For each model ask two things: does the picture change along a "
+        "column, where only the label changes, and along a row, where only "
+        "the code does?",
+    )
 
 
 @functools.cache
@@ -514,37 +598,92 @@ def _compare_trade(
 
 
 def _compare_choice(draws: Draws, best: Student) -> None:
-    """The widest of those that are good enough, in any order."""
-    # the share need not fall at each step: 0.7 dips
-    wide = torch.float64
-    scales = torch.tensor([1.0, 0.3, 0.85, 0.7, 0.5], dtype=wide)
-    shares = torch.tensor([0.6, 0.97, 0.91, 0.85, 0.93], dtype=wide)
-    varieties = (10 + 10 * draws.uniform(1)).double() * scales**1.5
-    for least, right in ((0.9, 0.85), (0.95, 0.3), (0.5, 1.0), (0.92, 0.5)):
-        found = best(scales, shares, varieties, least)
-        enough = shares >= least
-        last = scales[enough.nonzero()[-1, 0]]
-        first = scales[enough.nonzero()[0, 0]]
-        wrong = {
-            "the most variety is wanted, among the scales that are obeyed "
-            "enough; this one has the highest share": 0.3,
-            "this scale has the most variety, and too small a share": 1.0,
-            "return the scale, not its place": torch.argmax(
-                torch.where(enough, varieties, -1.0)
-            ).double(),
-            "return the scale, not its variety": varieties[scales == right][0],
-            "the scales are in no order: compare their varieties": last
-            if last != right
-            else first,
+    """The most varied of those that are good enough, in any order."""
+    n = 7
+    for least, just in ((0.875, True), (0.5, False), (0.75, False)):
+        found: Tensor | None = None
+        while found is None:  # until each wrong rule gives something else
+            scales = 0.2 + 0.1 * torch.randperm(n, generator=draws.generator)
+            scales = scales.double()
+            shares = draws.uniform(n, low=0.3, high=0.99).double()
+            varieties = 10 + 30 * draws.uniform(n).double()
+            if just:  # the best one has the least share exactly
+                at = draws.whole(0, n)
+                shares[at], varieties[at] = least, 35.0
+            if int((shares > least).sum()) < 2:
+                continue
+            rules = _rules(scales, shares, varieties, least)
+            right = rules.pop("")
+            if all(abs(v - right) > 1e-6 for v in rules.values()):
+                found = scales
+        known: dict[str, Tensor | float] = {
+            "return the scale, not its place": float(
+                (scales == right).nonzero()[0, 0]
+            ),
+            "return the scale, not its variety": float(
+                varieties[scales == right][0]
+            ),
         }
-        wrong = {k: v for k, v in wrong.items() if abs(v - right) > 1e-6}
-        equal(f"the best scale for a share of {least}", found, right, wrong)
-    found = best(scales, shares, varieties, 0.99)
+        known = {k: w for k, w in known.items() if abs(w - right) > 1e-6}
+        equal(
+            f"the best scale for a share of {least}",
+            best(scales, shares, varieties, least),
+            right,
+            known | rules,
+        )
+    nothing = best(scales, shares, varieties, 0.995)
     require(
-        found is None,
+        nothing is None,
         "best_scale: where no scale is obeyed enough, return None; found "
-        f"{brief(found)}",
+        f"{brief(nothing)}",
     )
+    one = best(scales[:1], shares[:1], varieties[:1], float(shares[0]))
+    equal("the best of one scale, just good enough", one, scales[0])
+
+
+def _rules(
+    scales: Tensor, shares: Tensor, varieties: Tensor, least: float
+) -> dict[str, float]:
+    """What wrong rules choose, by their diagnosis; the right one has none."""
+    enough = shares >= least
+
+    def most(what: Tensor, where: Tensor) -> float:
+        return float(scales[where][what[where].argmax()])
+
+    all_of_them = torch.ones_like(enough)
+    rules = {
+        "": most(varieties, enough),
+        "the most variety is wanted, among the scales that are obeyed "
+        "enough; this one has the highest share": most(shares, all_of_them),
+        "this scale has the most variety, and too small a share": (
+            most(varieties, all_of_them)
+        ),
+        "the variety decides, not the scale: this is the largest of those "
+        "that are obeyed enough": most(scales, enough),
+        "the variety decides: this is the smallest scale of those that are "
+        "obeyed enough": most(-scales, enough),
+        "this is the least variety; the most is wanted": (
+            most(-varieties, enough)
+        ),
+        "this is the one with the smallest share that will do": (
+            most(-shares, enough)
+        ),
+        "share times variety is another rule": (
+            most(shares * varieties, all_of_them)
+        ),
+        "the scales are in no order: compare their varieties": float(
+            scales[enough][-1]
+        ),
+        "the scales are in no order, and the first need not be the best": (
+            float(scales[enough][0])
+        ),
+    }
+    if bool((shares == least).any()):
+        del rules["this is the one with the smallest share that will do"]
+        rules["a share of exactly the least one will do"] = most(
+            varieties, shares > least
+        )
+    return rules
 
 
 @check()

@@ -1,6 +1,8 @@
 """Checks for chapter 13: training fast."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from minivae_course.check import (
     equal,
     function,
     require,
+    telling,
     tensor,
     whole,
 )
@@ -32,61 +35,175 @@ def ratio_within_rounds(
     slowed down by the same factor, with a first round that loads.
     """
     ratio = function("ratio_of_rounds", ratio_of_rounds)
-    for n in (9, 14, 31):
-        a, b = _rounds(draws, n, float(draws.uniform(low=0.4, high=2.5)))
+    # of the first round: tiny, like any other, huge
+    for first in (1 / 90, 1.0, 90.0):
+        a, b = _rounds(draws, draws.whole(8, 32), 0.8, first)
         each = a[1:] / b[1:]
-        with_first = _quartiles(a / b)
+        lower = torch.stack([each.median(), *_quartiles(each)[1:]])
+        mistakes = {
+            "the first round is counted; it loads and allocates": _quartiles(
+                a / b
+            ),
+            "this is b / a": _quartiles(1 / each),
+            "the ratio of the medians; take a ratio in each round, and "
+            "then the median": _of_medians(a[1:], b[1:]),
+            "the ratio of the medians, with the first round": _of_medians(
+                a, b
+            ),
+            "the differences a - b; take a / b": _quartiles(a[1:] - b[1:]),
+            "the order is median, lower, upper": _quartiles(each)[[1, 0, 2]],
+            "the order is median, lower, upper; here the last two have "
+            "changed places": _quartiles(each)[[0, 2, 1]],
+            "a mean is moved by one bad round; take the median": torch.stack(
+                [each.mean(), *_quartiles(each)[1:]]
+            ),
+            "leave out the first round, wherever its ratio lies": _quartiles(
+                (a / b).sort().values[1:]
+            ),
+            "leave out the first round, not the last": _quartiles(
+                (a / b)[:-1]
+            ),
+            "only the first round is left out": _quartiles(each[1:]),
+        }
+        if len(each) % 2 == 0:
+            text = "median() of torch takes the lower of two middle values"
+            mistakes[f"{text}; quantile(0.5) takes their mean"] = lower
         equal(
             "median, lower and upper quartile of a / b",
             ratio(a, b),
             _quartiles(each),
-            {
-                "the first round is counted; it loads and allocates": (
-                    with_first
-                ),
-                "this is b / a": _quartiles(1 / each),
-                "the ratio of the medians; take a ratio in each round, and "
-                "then the median": _of_medians(a[1:], b[1:]),
-                "the ratio of the medians, with the first round": _of_medians(
-                    a, b
-                ),
-                "the differences a - b; take a / b": _quartiles(a[1:] - b[1:]),
-                "the order is median, lower, upper": _quartiles(each)[
-                    [1, 0, 2]
-                ],
-                "a mean is moved by one bad round; take the "
-                "median": torch.stack([each.mean(), *_quartiles(each)[1:]]),
-            },
+            mistakes,
             tolerance=1e-6,
         )
     shown = function("what_is_shown", what_is_shown)
-    cases = {"a is faster": 0.85, "b is faster": 1.2, "nothing": 1.0}
-    for right, factor in cases.items():
-        a, b = _rounds(draws, 40, factor, spread=0.05)
-        if right == "nothing":
-            # symmetric about one, but never one, and a little to one side
-            each = 1 + 0.1 * torch.linspace(-1, 1.2, 40).double()
-            a = b * each[torch.randperm(40, generator=draws.generator)]
-        found = shown(a, b)
+    for a, b in telling(lambda: _timed(draws), _shown, _other_rules()):
+        found, right = shown(a, b), _shown(a, b)
         _, low, high = _quartiles(a[1:] / b[1:]).tolist()
         why = (
-            f"The quartiles of a / b are {low:.2f} and {high:.2f}. Below one "
+            f"The quartiles of a / b are {low:.3f} and {high:.3f}. Below one "
             "means that a takes less time; on both sides of one nothing is "
-            "shown, whatever the median says"
+            "shown, whatever else the rounds say"
         )
-        others = {name: why for name in cases if name != right}
+        names = ("a is faster", "b is faster", "nothing")
+        others = {name: why for name in names if name != right}
         choice("what_is_shown", found, right, others)
 
 
 def _rounds(
-    draws: Draws, n: int, factor: float, spread: float = 0.4
+    draws: Draws, n: int, spread: float, first: float
 ) -> tuple[Tensor, Tensor]:
-    """Seconds of a and b; factor times as long, on a restless machine."""
-    machine = (0.8 * draws.normal(n)).exp().double()
-    b = 0.01 * machine * (spread * draws.normal(n).double()).exp()
-    a = 0.01 * factor * machine * (spread * draws.normal(n).double()).exp()
-    a[0], b[0] = 5 * a[0], 90 * b[0]
-    return a, b
+    """Seconds of a and b, on a restless machine.
+
+    Args:
+        draws: source of the numbers.
+        n: rounds, of which the first does not count.
+        spread: of the logarithm of their ratio.
+        first: what the ratio of the first round is multiplied by.
+    """
+    b = 0.01 * (0.8 * draws.normal(n)).exp().double()
+    each = (spread * draws.normal(n).double()).exp()
+    # some rounds disturb one of the two programs
+    hit = draws.uniform(n) < float(draws.uniform(low=0.0, high=0.25))
+    each = torch.where(hit, each * (2 * draws.normal(n).double()).exp(), each)
+    each *= float(draws.uniform(low=-0.4, high=0.4).exp())
+    each[0] *= first
+    return b * each, b
+
+
+def _timed(draws: Draws) -> tuple[Tensor, Tensor]:
+    """Rounds of which no quartile is nearly one."""
+    while True:
+        spread = float(10 ** draws.uniform(low=-2.5, high=-0.3))
+        first = float((4 * draws.normal(1)).exp())
+        a, b = _rounds(draws, draws.whole(8, 50), spread, first)
+        # now and then close to one, where nothing but the quartiles helps
+        if draws.whole(0, 2):
+            middle = float((a / b)[1:].median())
+            near = 1 + float(draws.uniform(low=-0.06, high=0.06))
+            a = a / middle * near
+        _, low, high = _quartiles(a[1:] / b[1:]).tolist()
+        if min(abs(low - 1), abs(high - 1)) > 1e-3:
+            return a, b
+
+
+def _side(low: float, high: float) -> str:
+    """What is shown if all from low to high lies on one side of one."""
+    if high < 1:
+        return "a is faster"
+    return "b is faster" if low > 1 else "nothing"
+
+
+def _shown(a: Tensor, b: Tensor) -> str:
+    _, low, high = _quartiles(a[1:] / b[1:]).tolist()
+    return _side(low, high)
+
+
+def _other_rules() -> dict[str, Callable[[Tensor, Tensor], str]]:
+    """What else somebody may decide by; each is tried in some rounds."""
+
+    def between(low: float, high: float, start: int = 1) -> Callable:
+        def rule(a: Tensor, b: Tensor) -> str:
+            each = (a / b).numpy()[start:]
+            return _side(*np.quantile(each, [low, high]))
+
+        return rule
+
+    def about(middle: Callable, width: Callable) -> Callable:
+        def rule(a: Tensor, b: Tensor) -> str:
+            each = (a / b).numpy()[1:]
+            at, off = middle(each), width(each)
+            return _side(at - off, at + off)
+
+        return rule
+
+    def ratio(size: Callable) -> Callable:
+        def rule(a: Tensor, b: Tensor) -> str:
+            value = float(size(a[1:]) / size(b[1:]))
+            return _side(value, value)
+
+        return rule
+
+    def distance(each: np.ndarray) -> float:
+        return float(np.subtract(*np.quantile(each, [0.75, 0.25])))
+
+    def steady(a: Tensor, b: Tensor) -> str:
+        each = (a / b).numpy()[1:]
+        return _shown(a, b) if distance(each) < 0.1 else "nothing"
+
+    rules = {
+        f"quantiles {low:.2f} and {high:.2f}": between(low, high)
+        for low, high in (
+            *((0.0, 1.0), (0.05, 0.95), (0.1, 0.9), (0.2, 0.8)),
+            *((0.3, 0.7), (1 / 3, 2 / 3), (0.4, 0.6)),
+            *((0.5, 0.5), (0.25, 0.25), (0.75, 0.75)),
+        )
+    }
+    rules |= {
+        f"median off by {margin}": about(np.median, lambda v, m=margin: m)
+        for margin in (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
+    }
+    rules |= {
+        f"mean and {k} times its {name}": about(
+            np.mean, lambda v, k=k, n=n: k * v.std(ddof=1) / len(v) ** n
+        )
+        for k in (0, 1, 2)
+        for name, n in (("error", 0.5), ("standard deviation", 0))
+    }
+    rules |= {
+        "median and quartile distance": about(np.median, distance),
+        "median and half of it": about(np.median, lambda v: distance(v) / 2),
+        "median and standard deviation": about(np.median, np.std),
+        "a small quartile distance": steady,
+        "with the first round": between(0.25, 0.75, 0),
+        "without two rounds": between(0.25, 0.75, 2),
+        "the medians": ratio(lambda v: v.quantile(0.5)),
+        "the sums": ratio(torch.sum),
+        "the fastest rounds": ratio(torch.min),
+    }
+    return rules | {
+        f"always {name}": lambda a, b, name=name: name
+        for name in ("a is faster", "b is faster", "nothing")
+    }
 
 
 def _quartiles(values: Tensor) -> Tensor:
@@ -107,8 +224,13 @@ def count_multiply_adds(
     """Multiply-adds of a CVAE, held against a pass through the layers."""
     count = function("multiply_adds", multiply_adds)
     cost = function("label_cost", label_cost)
-    shapes = [(20, (256, 128), 784, 10), (1, (5,), 4, 3)]
-    shapes += [(draws.whole(2, 9), (7, 4, 6), 11, draws.whole(2, 9))]
+    shapes = [(20, (256, 128), 784, 10)]
+    for layers in (1, 3, 2, 4):
+        hidden = tuple(draws.whole(2, 30, layers).tolist())
+        while layers > 1 and hidden[0] == hidden[-1]:
+            hidden = tuple(draws.whole(2, 30, layers).tolist())
+        pixels, classes = draws.whole(4, 40), draws.whole(2, 9)
+        shapes.append((draws.whole(1, 9), hidden, pixels, classes))
     for latent, hidden, pixels, classes in shapes:
         sizes = (latent, hidden, pixels, classes)
         right = _operations(*sizes)
@@ -132,6 +254,11 @@ def count_multiply_adds(
                 - torch.tensor([enter + leave, enter + 2.0 * leave]),
                 "the decoder reads the label too": right
                 - torch.tensor([leave, 2.0 * leave]),
+                "the encoder reads the label too": right
+                - torch.tensor([enter, enter]),
+                "each layer of the decoder passes a gradient on to its "
+                "input, also the first": right
+                - torch.tensor([0.0, (latent + classes) * hidden[-1]]),
                 "biases are left out": right
                 + torch.tensor([1.0, 2.0]) * biases,
                 "the way back only has the gradients by the weights; each "
@@ -193,109 +320,330 @@ def _operations(
 def equal_time(draws: Draws, score: Student, decide: Student) -> None:
     """Which batch is best after the same seconds, if any.
 
-    Held against a loop over runs whose curves cross.
+    Held against a loop over runs whose curves cross, in cases that tell
+    other rules apart.
     """
     each = function("score", score)
-    for _ in range(3):
-        most = draws.whole(3, 24)
-        for _ in range(200):
-            run = _run(draws, 3, 4, 25)
-            # the seeds do not agree on a step size, and the end has
-            # another, neither the best now nor the worst
-            at, last = run["elbo"][:, :, most - 1], run["elbo"][:, :, -1]
-            order = at.mean(1).argsort().tolist()
-            if (
-                len(at.argmax(0).unique()) > 1
-                and int(last.mean(1).argmax()) == order[1]
-            ):
-                break
-        for passes in (most, 1):
-            seconds = (passes + 0.5) * run["seconds"]
-            elbo = run["elbo"].double()
-            at = elbo[:, :, passes - 1]
-            late = elbo[:, :, -1]
-            equal(
-                "score",
-                each(run, seconds),
-                at[at.mean(1).argmax()],
-                {
-                    "this is one pass too many: only complete passes count, "
-                    "and after n of them the ELBO stands at index "
-                    "n - 1": elbo[:, :, passes][
-                        elbo[:, :, passes].mean(1).argmax()
-                    ],
-                    "this is the end of the run, whatever the time": late[
-                        late.mean(1).argmax()
-                    ],
-                    "this is the worst step size; a higher ELBO is better": at[
-                        at.mean(1).argmin()
-                    ],
-                    "choose the step size by what counts, the ELBO at that "
-                    "time and not at the end": at[late.mean(1).argmax()],
-                    "each seed got a step size of its own; take the one with "
-                    "the best mean for all seeds": at.max(0).values,
-                    "this is the mean over the step sizes": at.mean(0),
-                    "this is the mean over the seeds; return each "
-                    "seed": at.mean(1).max(),
-                },
-                tolerance=1e-6,
-            )
-    choose = function("decide", decide)
-    sizes = [128, 512, 1024]
-    for lead, spread in ((3.0, 1.0), (1.0, 3.0), (2.0, 0.3), (0.4, 2.0)):
-        order = torch.randperm(3, generator=draws.generator).tolist()
-        runs = {
-            sizes[i]: _plain(draws, -100.0 - (lead * place), spread)
-            for place, i in enumerate(order)
+    cases = telling(lambda: _scored_run(draws), _score_values, _score_rules())
+    for run, seconds in cases:
+        mistakes = {
+            text: torch.tensor(rule(run, seconds)).double()
+            for text, rule in _score_rules().items()
+            if not text.startswith("rule")
         }
-        winner = sizes[order[0]] if lead > spread else 0
-        passes = draws.whole(4, 15)
-        seconds = passes + 0.5
-        # the last one is the best in the end, and slow
-        slow = sizes[order[2]]
-        runs[slow]["elbo"][:, :, passes // 4 + 1 :] += 50
-        runs[slow]["seconds"] = 4.0
+        right = _score(run, seconds)
+        equal("score", each(run, seconds), right, mistakes, tolerance=1e-6)
+    choose = function("decide", decide)
+    decisions = telling(lambda: _race(draws), _decision, _decide_rules())
+    for runs, seconds in [*decisions, _tie(draws)]:
         found = whole("decide", choose(runs, seconds))
-        least = sizes[order[0]]
-        hint = "look at the lead in the mean and at the range of the seeds"
-        if winner == 0 and found == least:
-            hint = (
-                f"the lead of {lead:g} nats is smaller than the range of "
-                f"{spread:g} nats between seeds, so answer 0"
-            )
-        elif winner and found == 0:
-            hint = (
-                f"the lead of {lead:g} nats is larger than the range of "
-                f"{spread:g} nats between seeds, so it decides"
-            )
-        elif found == slow:
-            hint = (
-                "this one is best after all its passes, not after the "
-                "same seconds"
-            )
-        require(
-            found == winner,
-            f"decide: found {found}, expected {winner}; {hint}",
+        winner = _decision(runs, seconds)
+        if found == winner:
+            continue
+        first, second, *_ = _ranking(runs, seconds)
+        lead = float(first[1].mean() - second[1].mean())
+        spread = max(_span(first[1]), _span(second[1]))
+        text = (
+            f"the lead of {lead:.3g} nats over the second best, and a range "
+            f"of {spread:.3g} nats between the seeds of one of these two"
         )
+        if winner == 0 and found == first[0]:
+            hint = f"{text}: the lead is not larger, so answer 0"
+        elif found == 0:
+            hint = f"{text}: the lead is larger, so it decides"
+        else:
+            hint = (
+                f"after {seconds:g} seconds {found} does not have the best "
+                "mean score. A run that has ended keeps its last pass"
+            )
+        require(False, f"decide: found {found}, expected {winner}; {hint}")
+
+
+def _score(run: dict, seconds: float) -> Tensor:
+    """The scores (seeds,), one pass after the other."""
+    complete, most = 0, run["elbo"].shape[2]
+    while (complete + 1) * run["seconds"] <= seconds and complete < most:
+        complete += 1
+    at = run["elbo"][:, :, complete - 1].double()
+    return at[at.mean(1).argmax()]
+
+
+def _score_values(run: dict, seconds: float) -> object:
+    return _score(run, seconds).tolist()
+
+
+def _score_rules() -> dict[str, Callable[[dict, float], object]]:
+    """Other rules for a score; those named "rule" are no diagnosis."""
+
+    def after(count: Callable) -> Callable:
+        def rule(run: dict, seconds: float) -> object:
+            n, most = count(seconds / run["seconds"]), run["elbo"].shape[2]
+            n = min(max(n, 1), most)
+            return _score_values(run, (n + 0.5) * run["seconds"])
+
+        return rule
+
+    def by(choose: Callable) -> Callable:
+        def rule(run: dict, seconds: float) -> object:
+            elbo = run["elbo"].double()
+            n = min(math.floor(seconds / run["seconds"]), elbo.shape[2])
+            found = choose(elbo[:, :, :n], elbo)
+            if isinstance(found, int) or found.dim() == 0:
+                found = elbo[int(found), :, n - 1]
+            return found.tolist()
+
+        return rule
+
+    def mean(run: dict, seconds: float) -> object:
+        return float(_score(run, seconds).mean())
+
+    def wound(run: dict, seconds: float) -> object:
+        n = math.floor(seconds / run["seconds"]) - 1
+        n = n % run["elbo"].shape[2] + 1
+        return _score_values(run, (n + 0.5) * run["seconds"])
+
+    return {
+        "this is one pass too many: only complete passes count, and after n "
+        "of them the ELBO stands at index n - 1": after(
+            lambda n: math.floor(n) + 1
+        ),
+        "a pass that is complete just at that time counts": after(
+            lambda n: math.ceil(n) - 1
+        ),
+        "this is one pass too few": after(lambda n: math.floor(n) - 1),
+        "this is the end of the run, whatever the time": after(
+            lambda n: 10**6
+        ),
+        "a run that has ended keeps its last pass": wound,
+        "this is the worst step size; a higher ELBO is better": by(
+            lambda now, all: now[:, :, -1].mean(1).argmin()
+        ),
+        "choose the step size by what counts, the ELBO at that time and not "
+        "at the end": by(lambda now, all: all[:, :, -1].mean(1).argmax()),
+        "each seed got a step size of its own; take the one with the best "
+        "mean for all seeds": by(lambda now, all: now[:, :, -1].amax(0)),
+        "this is the mean over the step sizes": by(
+            lambda now, all: now[:, :, -1].mean(0)
+        ),
+        "this is the mean over the seeds; return each seed": mean,
+        "choose the step size by its mean, not by its best seed": by(
+            lambda now, all: now[:, :, -1].amax(1).argmax()
+        ),
+        "choose the step size by its mean, not by its worst seed": by(
+            lambda now, all: now[:, :, -1].amin(1).argmax()
+        ),
+        "choose the step size by its mean, not by the median": by(
+            lambda now, all: now[:, :, -1].quantile(0.5, dim=1).argmax()
+        ),
+        "choose the step size by all seeds, not by the first": by(
+            lambda now, all: now[:, 0, -1].argmax()
+        ),
+        "choose the step size by the last pass, not by the best so far": by(
+            lambda now, all: now.mean(1).amax(1).argmax()
+        ),
+        "choose the step size by the last pass, not by the mean of all": by(
+            lambda now, all: now.mean((1, 2)).argmax()
+        ),
+        "rule: rounds the passes": after(round),
+        "rule: counts the pass that runs": after(math.ceil),
+        "rule: steadiest": by(lambda now, all: now[:, :, -1].std(1).argmin()),
+        "rule: first": by(lambda now, all: 0),
+        "rule: last": by(lambda now, all: -1),
+        "rule: best pass": by(
+            lambda now, all: now.amax(2)[now.amax(2).mean(1).argmax()]
+        ),
+    }
+
+
+def _scored_run(draws: Draws) -> tuple[dict, float]:
+    """A run and a time, often beyond its end or just at a pass."""
+    while True:
+        rates, seeds, passes = (
+            draws.whole(1, 5),
+            draws.whole(2, 6),
+            draws.whole(4, 25),
+        )
+        run = _run(draws, rates, seeds, passes)
+        n = draws.whole(1, passes + 8)
+        part = (0.0, 0.3, 0.5, 0.9)[draws.whole(0, 4)]
+        seconds = (n + part) * run["seconds"]
+        means = run["elbo"][:, :, min(n, passes) - 1].double().mean(1)
+        best = means.sort(descending=True).values
+        # a choice that no error of rounding can change
+        if len(best) == 1 or float(best[0] - best[1]) > 1e-3:
+            return run, seconds
 
 
 def _run(draws: Draws, rates: int, seeds: int, passes: int) -> dict:
     """ELBO (step sizes, seeds, passes); the curves of step sizes cross."""
     time = torch.arange(1, passes + 1)
-    gap = draws.uniform(rates, 1, 1, low=20, high=80)
+    gap = draws.uniform(rates, 1, 1, low=5, high=60)
     speed = draws.uniform(rates, 1, 1, low=0.05, high=0.5)
-    end = draws.uniform(rates, 1, 1, low=-110, high=-95)
+    end = draws.uniform(rates, 1, 1, low=-106, high=-95)
     noise = 3 * draws.normal(rates, seeds, passes)
+    # the seeds of one step size agree more than those of another
+    noise *= draws.uniform(rates, 1, 1, low=0.2, high=2)
     elbo = end - gap * (-speed * time).exp() + noise
-    return {"seconds": float(draws.uniform(low=0.5, high=2)), "elbo": elbo}
+    # of a short binary fraction, so that passes end at exact times
+    return {"seconds": draws.whole(2, 20) / 8, "elbo": elbo}
 
 
-def _plain(draws: Draws, level: float, spread: float) -> dict:
-    """A run of three seeds with exactly this mean and range."""
-    seeds = spread * torch.tensor([-0.5, 0.0, 0.5])
-    seeds = seeds[torch.randperm(3, generator=draws.generator)]
-    elbo = level + torch.stack([seeds, seeds - 9])[:, :, None]
-    return {"seconds": 1.0, "elbo": elbo.repeat(1, 1, 20)}
+def _span(values: Tensor) -> float:
+    return float(values.max() - values.min())
+
+
+def _ranking(runs: dict, seconds: float) -> list[tuple[int, Tensor]]:
+    """Sizes and their scores, the best mean first."""
+    found = [(size, _score(run, seconds)) for size, run in runs.items()]
+    return sorted(found, key=lambda one: -float(one[1].mean()))
+
+
+def _decision(runs: dict, seconds: float) -> int:
+    return _lead_decides(_ranking(runs, seconds))
+
+
+def _decide_rules() -> dict[str, Callable[[dict, float], int]]:
+    """What else somebody may decide by; each is tried in some race."""
+
+    def if_(holds: Callable) -> Callable:
+        def rule(runs: dict, seconds: float) -> int:
+            found = _ranking(runs, seconds)
+            scores = [scores for _, scores in found]
+            return found[0][0] if holds(scores) else 0
+
+        return rule
+
+    def by(key: Callable) -> Callable:
+        def rule(runs: dict, seconds: float) -> int:
+            found = _ranking(runs, seconds)
+            found.sort(key=lambda one: -key(one[1]))
+            return _lead_decides(found)
+
+        return rule
+
+    def given(change: Callable) -> Callable:
+        def rule(runs: dict, seconds: float) -> int:
+            return _decision(*change(runs, seconds))
+
+        return rule
+
+    def paced(pace: Callable) -> Callable:
+        def change(runs: dict, seconds: float) -> tuple[dict, float]:
+            one = pace(run["seconds"] for run in runs.values())
+            return {
+                size: run | {"seconds": one} for size, run in runs.items()
+            }, seconds
+
+        return given(change)
+
+    def lead(v: list[Tensor], other: int = 1) -> float:
+        return float(v[0].mean() - v[other].mean())
+
+    def spans(v: list[Tensor]) -> tuple[float, float]:
+        return _span(v[0]), _span(v[1])
+
+    def stds(v: list[Tensor], ddof: int = 1) -> tuple[float, float]:
+        first, second = (float(one.std(correction=ddof)) for one in v[:2])
+        return first, second
+
+    def error(v: list[Tensor]) -> float:
+        return math.hypot(*stds(v)) / math.sqrt(len(v[0]))
+
+    rest = {
+        "lead over all others": lambda v: (
+            float(v[0].mean() - torch.stack(v[1:]).mean()) > max(spans(v))
+        ),
+        "ranges that do not meet": lambda v: (
+            float(v[0].min() - v[1].max()) > 0
+        ),
+        "best seeds": lambda v: float(v[0].max() - v[1].max()) > max(spans(v)),
+        "worst seeds": lambda v: (
+            float(v[0].min() - v[1].min()) > max(spans(v))
+        ),
+        "lead over the worst": lambda v: lead(v, -1) > max(spans(v)),
+        "lead over the worst, all ranges": lambda v: (
+            lead(v, -1) > max(map(_span, v))
+        ),
+        "range of all sizes": lambda v: lead(v) > max(map(_span, v)),
+        "range of all scores": lambda v: lead(v) > _span(torch.cat(v[:2])) / 2,
+        "range of the best": lambda v: lead(v) > spans(v)[0],
+        "range of the second": lambda v: lead(v) > spans(v)[1],
+        "smaller range": lambda v: lead(v) > min(spans(v)),
+        "sum of the ranges": lambda v: lead(v) > sum(spans(v)),
+        "mean of the ranges": lambda v: lead(v) > sum(spans(v)) / 2,
+        "hypotenuse of the ranges": lambda v: lead(v) > math.hypot(*spans(v)),
+        "half the range": lambda v: lead(v) > max(spans(v)) / 2,
+        "twice the range": lambda v: lead(v) > 2 * max(spans(v)),
+        "larger deviation": lambda v: lead(v) > max(stds(v)),
+        "deviation by n": lambda v: lead(v) > max(stds(v, 0)),
+        "twice the deviation": lambda v: lead(v) > 2 * max(stds(v)),
+        "three times the deviation": lambda v: lead(v) > 3 * max(stds(v)),
+        "sum of the deviations": lambda v: lead(v) > sum(stds(v)),
+        "standard error": lambda v: lead(v) > error(v),
+        "two standard errors": lambda v: lead(v) > 2 * error(v),
+        "one nat": lambda v: lead(v) > 1,
+        "two nats": lambda v: lead(v) > 2,
+        "always": lambda v: True,
+        "never": lambda v: False,
+    }
+    return {name: if_(holds) for name, holds in rest.items()} | {
+        "size with the best seed": by(lambda v: float(v.max())),
+        "size with the best worst seed": by(lambda v: float(v.min())),
+        "size with the best median": by(lambda v: float(v.quantile(0.5))),
+        "first two": given(lambda runs, t: (dict(list(runs.items())[:2]), t)),
+        "end of each run": given(lambda runs, t: (runs, 1e9)),
+        "the slowest pace": paced(max),
+        "the fastest pace": paced(min),
+    }
+
+
+def _lead_decides(found: list[tuple[int, Tensor]]) -> int:
+    (size, first), (_, second), *_ = found
+    lead = float(first.mean() - second.mean())
+    return size if lead > max(_span(first), _span(second)) else 0
+
+
+def _race(draws: Draws) -> tuple[dict, float]:
+    """Runs of several sizes, and a time at which their order is its own."""
+    while True:
+        n, seeds = draws.whole(2, 6), draws.whole(3, 6)
+        sizes = (2 ** torch.randperm(9, generator=draws.generator)[:n]) * 16
+        seconds = draws.whole(16, 200) / 8
+        scale = float(10 ** draws.uniform(low=-0.5, high=1))
+        runs = {}
+        for size in sizes.tolist():
+            pace = draws.whole(2, min(20, int(8 * seconds) + 1)) / 8
+            passes = draws.whole(3, 30)
+            level = -100 - scale * float(draws.uniform(high=4))
+            spread = scale * float(10 ** draws.uniform(low=-1.5, high=0.4))
+            off = spread * draws.normal(1, seeds, 1)
+            # other step sizes are worse, at each time
+            rates = draws.whole(1, 4)
+            worse = 9 * scale * draws.uniform(rates, 1, 1, low=0.5)
+            worse[draws.whole(0, rates)] = 0.0
+            now = min(math.floor(seconds / pace), passes)
+            slope = scale * float(draws.uniform(low=0.1, high=1.5))
+            time = slope * (torch.arange(1, passes + 1) - now)
+            runs[size] = {"seconds": pace, "elbo": level + off - worse + time}
+        (_, first), (_, second), *_ = _ranking(runs, seconds)
+        lead = float(first.mean() - second.mean())
+        gaps = [lead - _span(one) for one in (first, second)]
+        # clear of any error of rounding
+        if min(lead, *map(abs, gaps)) > 1e-3:
+            return runs, seconds
+
+
+def _tie(draws: Draws) -> tuple[dict, float]:
+    """A lead that is exactly the range, so nothing is decided."""
+    seeds = torch.tensor([-1.0, 0.0, 1.0])
+    best, second = -100 + seeds, -102 + seeds / 2
+    if draws.whole(0, 2):
+        best, second = -100 + seeds / 2, -102 + seeds
+    runs = {
+        64: {"seconds": 1.0, "elbo": second.view(1, 3, 1).repeat(1, 1, 9)},
+        256: {"seconds": 0.5, "elbo": best.view(1, 3, 1).repeat(1, 1, 9)},
+    }
+    return runs, 4.0
 
 
 # --- the same bits
@@ -309,14 +657,20 @@ def same_bits(draws: Draws, go_on: Student) -> None:
     bit. Between the parts the state travels to another process and back.
     """
     steps = function("go_on", go_on)
-    for size, n, more in ((3, 4, 5), (1, 1, 1), (5, 7, 2)):
-        x, seed = draws.normal(20, size), draws.whole(0, 10_000)
-        start = {
-            "weights": draws.normal(size),
-            "mean": torch.zeros(size),
-            "square": torch.zeros(size),
-            "step": 0,
-        }
+    # weights and rows so small that epsilon matters come last
+    cases = ((3, 4, 5, 1.0), (1, 1, 1, 1.0), (5, 7, 2, 1.0), (2, 1, 1, 1e-7))
+    for size, n, more, scale in cases:
+        x = scale * draws.normal(draws.whole(5, 60), size)
+        seed = draws.whole(0, 10_000)
+        start, other = (
+            {
+                "weights": scale * draws.normal(size),
+                "mean": torch.zeros(size),
+                "square": torch.zeros(size),
+                "step": 0,
+            }
+            for _ in range(2)
+        )
         one = _state(steps(start, x, seed, n + more))
         equal(
             "the weights of a run in one go",
@@ -339,6 +693,8 @@ def same_bits(draws: Draws, go_on: Student) -> None:
             f'after {n} steps "step" is {half["step"]}; it must count all '
             "steps of the run",
         )
+        # another run comes between the two parts
+        steps(other, x, seed, n)
         both = _state(steps(half, x, seed, more))
         _compare_parts(one, both, half, x, seed, more)
 
@@ -387,16 +743,21 @@ def _compare_parts(
     )
 
 
-def _state(found: object) -> dict:
+def _state(found: Any) -> dict:
     names = ("weights", "mean", "square", "step")
     require(
         isinstance(found, dict) and all(k in found for k in names),
         'go_on: return a dict with "weights", "mean", "square" and "step"',
     )
+    state: dict = {"step": found["step"]}
     for name in names[:3]:
-        tensor(f'"{name}"', found[name])
-        require(isinstance(found[name], Tensor), f'"{name}" must be a tensor')
-    return found
+        value = found[name]
+        tensor(f'"{name}"', value)
+        # with all its bits, and nothing besides
+        if isinstance(value, list | tuple):
+            value = np.asarray(value, dtype=float)
+        state[name] = torch.as_tensor(value)
+    return state
 
 
 def _rows(x: Tensor, seed: int) -> Tensor:
@@ -461,7 +822,7 @@ def ring(
         function("constant", constant),
     ]
     best = function("best_count", best_count)
-    for optimum in (1.4491, float(draws.uniform(low=3, high=40)), 0.0):
+    for optimum in _optima(draws):
         delay = float(10 ** draws.uniform(low=-5, high=-3))
         w = float(10 ** draws.uniform(low=8, high=10))
         g = float(round(w * delay * float(draws.uniform(low=2, high=30))))
@@ -530,6 +891,27 @@ def ring(
             f"best_count: {n} processes take {time:.4g} s, and {right} take "
             f"{min(seconds):.4g} s. {hint}",
         )
+
+
+def _optima(draws: Draws) -> list[float]:
+    """Where t_n has its minimum: each on another side of a whole number."""
+    low, high = draws.whole(2, 5), draws.whole(5, 9)
+    part = draws.uniform(6, low=0.1, high=0.9).tolist()
+
+    def rounded_down(n: int, part: float) -> float:
+        # nearer to n, and yet n + 1 is better
+        edge = math.sqrt(n * (n + 1))
+        return edge + part * (n + 0.5 - edge)
+
+    return [
+        rounded_down(1, part[0]),
+        rounded_down(low, part[1]),
+        high + 0.4 * part[2],
+        high + 0.6 + 0.4 * part[3],
+        part[4],
+        100 + 150 * part[5],
+        0.0,  # talking never pays
+    ]
 
 
 def _seconds_in_a_ring(

@@ -3,19 +3,24 @@
 import functools
 import inspect
 import math
+import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minivae.data import Images, load_digits
 from minivae.notebook import brief
 from minivae_course import process, wire
+from minivae_course.references import REFERENCES
 
 ALL: dict[str, "Check"] = {}
 YOURS = "your code here"
+SEEDS = (0, 1, 2, 3)  # of the inputs that are tried, in notebooks and marks
 
 
 class WrongError(Exception):
@@ -27,6 +32,19 @@ class WrongError(Exception):
             ...
         minivae_course.check.WrongError: the KL is negative: found -1.00
     """
+
+
+class RefusedError(AssertionError):
+    """An answer is not right, where nbgrader validates a notebook.
+
+    Example:
+        >>> issubclass(RefusedError, AssertionError)
+        True
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """The verdict alone: the lines of this package help nobody."""
+        return [str(self)]
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,11 @@ class Verdict:
 
     def __str__(self) -> str:
         mark = "\N{HEAVY CHECK MARK}" if self.passed else "\N{BALLOT X}"
-        return f"{mark} {self.name}: {self.message}"
+        text = f"{mark} {self.name}: {self.message}"
+        # a page breaks long lines anywhere, also inside a word
+        return textwrap.fill(
+            text, 79, break_long_words=False, break_on_hyphens=False
+        )
 
     def _ipython_display_(self) -> None:
         """Printed already; a notebook would show it twice."""
@@ -107,6 +129,44 @@ class Draws:
         return model
 
 
+def telling(
+    draw: Callable[[], tuple],
+    right: Callable,
+    wrong: Mapping[str, Callable],
+    most: int = 3000,
+) -> list[tuple]:
+    """Inputs that tell each wrong rule from the right one.
+
+    Args:
+        draw: makes the inputs of one case.
+        right: the result for such inputs.
+        wrong: name -> a rule that a student may follow in its place.
+        most: cases to look through.
+
+    Returns:
+        Cases, so few that a check can try all of them.
+
+    Example:
+        >>> draws = Draws(0)
+        >>> positive = {"not strict": lambda n: n >= 0}
+        >>> one = lambda: (draws.whole(-9, 10),)
+        >>> telling(one, lambda n: n > 0, positive)
+        [(0,)]
+    """
+    left, found = dict(wrong), []
+    for _ in range(most):
+        if not left:
+            break
+        case = draw()
+        answer = right(*case)
+        told = [name for name, rule in left.items() if rule(*case) != answer]
+        if told:
+            found.append(case)
+        for name in told:
+            del left[name]
+    return found
+
+
 @functools.cache
 def builtin(split: str = "train") -> Images:
     """The built-in digits, loaded once.
@@ -124,6 +184,7 @@ class Student:
     Args:
         worker: that has the function.
         name: of the function there.
+        references: what it must not call, as "module:function".
 
     Example:
         >>> worker = process.Here({"double": lambda x: 2 * x})
@@ -131,8 +192,11 @@ class Student:
         tensor([2., 2.])
     """
 
-    def __init__(self, worker: Any, name: str) -> None:
+    def __init__(
+        self, worker: Any, name: str, references: Sequence[str] = ()
+    ) -> None:
         self.worker, self.name, self.random = worker, name, 0
+        self.references = list(references)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Its value; inputs must come back unharmed.
@@ -149,15 +213,30 @@ class Student:
         return done.get("value")
 
     def changed(self, *args: object) -> tuple[object, list]:
-        """Its value, and what its inputs have become."""
+        """Its value, and what its inputs have become.
+
+        Only the first may change.
+
+        Raises:
+            WrongError: another input has changed.
+        """
         done = self._ask(args, {}, keep=True)
         found = done.get("args")
         if not isinstance(found, list) or len(found) != len(args):
             raise WrongError(f"{self.name}: its inputs are lost")
+        for i, (before, after) in enumerate(zip(args, found)):
+            if i and wire.digest(before) != wire.digest(after):
+                raise WrongError(
+                    f"{self.name} changes its argument number {i + 1} in "
+                    "place. It may change the first one only"
+                )
         return done.get("value"), found
 
     def gradients(
-        self, *args: object, weights: Tensor | None = None
+        self,
+        *args: object,
+        weights: Tensor | None = None,
+        entry: str | None = None,
     ) -> tuple[object, list[Tensor | None]]:
         """Its value, and the gradients of its sum.
 
@@ -165,21 +244,38 @@ class Student:
             args: tensors that require a gradient and models get one for
                 each tensor and each parameter, in their order.
             weights: of the sum, of the shape of the value.
+            entry: of a dict that it returns, if that is the value.
 
         Raises:
             WrongError: nothing of the value can be differentiated.
         """
-        done = self._ask(args, {}, gradients=True, weights=weights)
+        done = self._ask(
+            args, {}, gradients=True, weights=weights, entry=entry
+        )
         found = done.get("gradients")
         if found is None:
+            result = f'"{entry}"' if entry else "its result"
             raise WrongError(
-                f"no gradient flows through {self.name}: its result does not "
+                f"no gradient flows through {self.name}: {result} does not "
                 "depend on its inputs as far as torch knows. Look for "
                 "detach(), item(), no_grad(), NumPy or a new torch.tensor"
             )
         if not isinstance(found, list):
             raise WrongError(f"{self.name}: its gradients are lost")
+        if done.get("after") != wire.digest([list(args), {}]):
+            raise WrongError(f"{self.name} changes its input in place")
         return done.get("value"), found
+
+    def through(self, look: Callable, *args: object) -> object:
+        """What a function of ours says of it, where the function lives.
+
+        For what a student builds and cannot be sent, such as a module.
+
+        Args:
+            look: of this package; gets the student's function and args.
+            args: for `look`.
+        """
+        return self._ask(args, {}, through=look).get("value")
 
     def _ask(
         self,
@@ -188,6 +284,8 @@ class Student:
         keep: bool = False,
         gradients: bool = False,
         weights: Tensor | None = None,
+        entry: str | None = None,
+        through: Callable | None = None,
     ) -> dict:
         # another seed in each call, the same in each check
         self.random += 1
@@ -199,6 +297,9 @@ class Student:
             "keep": keep,
             "gradients": gradients,
             "weights": weights,
+            "references": self.references,
+            "entry": entry,
+            "through": through,
             "seed": self.random,
         }
         try:
@@ -207,6 +308,14 @@ class Student:
             raise WrongError(f"{self.name}: {error}") from None
         if done.get("error"):
             raise WrongError(_failure(self.name, done["error"]))
+        for used in done.get("used") or ():
+            raise WrongError(
+                f"{self.name} uses the checks, minivae_course: an answer "
+                "stands on its own"
+                if used == "minivae_course"
+                else f"{self.name} calls {used}, which is what you are "
+                "asked to write here"
+            )
         return done
 
 
@@ -247,18 +356,26 @@ class Check:
     def __repr__(self) -> str:
         return f"<{self.__name__}({', '.join(self.names)})>"
 
-    def __call__(self, *objects: object, seed: int = 0) -> Verdict:
+    def __call__(self, *objects: object, seed: int | None = None) -> Verdict:
         """Print the verdict on an answer and return it.
 
         Args:
             objects: the student's functions or values.
-            seed: of the inputs that are tried.
+            seed: of the inputs that are tried; None tries those of `SEEDS`,
+                as the marks do.
+
+        Raises:
+            RefusedError: it is not right, and nbgrader's Validate asks.
         """
         if len(objects) != len(self.names):
             raise TypeError(
                 f"{self.__name__}: expected {', '.join(self.names)}, got "
                 f"{len(objects)} values; pass them in this order"
             )
+        if process.inside:
+            # a cell of a submission: the marks ask for all checks later
+            print(f"{self.name}: this check runs when the marks are made")
+            return Verdict(self.name, True, "not tried")
         given = dict(zip(self.names, objects))
         try:
             worker = process.Apart(given, self.seconds)
@@ -266,10 +383,33 @@ class Check:
             verdict = Verdict(self.name, False, f"not tried: {error}")
         else:
             try:
-                verdict = self.judge(worker, seed)
+                seeds = SEEDS if seed is None else (seed,)
+                verdict = self.judge_all(worker, seeds)
             finally:
                 worker.close()
         print(verdict)
+        if not verdict and os.environ.get("NBGRADER_VALIDATING"):
+            raise RefusedError(str(verdict))
+        return verdict
+
+    def judge_all(
+        self,
+        worker: Any,
+        seeds: Sequence[int] = SEEDS,
+        most: float = math.inf,
+    ) -> Verdict:
+        """The first verdict that refuses, or the last.
+
+        Args:
+            worker: that holds the objects, in a process of its own.
+            seeds: of the inputs that are tried.
+            most: seconds for each seed, if that is less than the check's.
+        """
+        for seed in seeds:
+            worker.allow(min(self.seconds, most))
+            verdict = self.judge(worker, seed)
+            if not verdict:
+                break
         return verdict
 
     def judge(self, worker: Any, seed: int = 0) -> Verdict:
@@ -301,14 +441,18 @@ class Check:
                 f"there is no {name}: run or restore the cell that defines it"
             )
         if done.get("callable"):
-            return Student(worker, name)
+            return Student(worker, name, REFERENCES.get(self.name, ()))
         return done.get("value")
 
 
 def _line(text: str, most: int = 400) -> str:
     """One line, and not a long one."""
     text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    if len(text) <= most:
+        return text
+    short = textwrap.shorten(text, most, placeholder=" ...")
+    # one word may be longer than the line
+    return short if len(short) > most // 2 else text[: most - 3] + "..."
 
 
 def check(seconds: float = 30.0) -> Callable[[Callable], Check]:
@@ -417,13 +561,18 @@ def tensor(
     if value is None:
         raise WrongError(f"{what}: found None; does your code end in return?")
     if isinstance(value, list | tuple):
+        joined = _joined(value)
+        if shape == () and joined is not None and joined.shape == (1,):
+            joined = joined[0]
         require(
-            all(isinstance(v, int | float) for v in value),
+            joined is not None
+            and (shape is None or tuple(joined.shape) == tuple(shape)),
             f"{what}: found a {type(value).__name__} of {len(value)}; "
-            "expected one tensor",
+            f"expected one tensor{'' if shape is None else _of(shape)}",
         )
+        value = joined
     if isinstance(value, wire.Other | str | dict) or (
-        not isinstance(value, Tensor | list | tuple | int | float)
+        not isinstance(value, Tensor | int | float)
         and type(value).__module__ != "numpy"
     ):
         kind = value.kind if isinstance(value, wire.Other) else None
@@ -431,6 +580,8 @@ def tensor(
         raise WrongError(f"{what}: found a {kind}; expected a tensor")
     found = torch.as_tensor(value).detach()
     require(not found.is_complex(), f"{what}: found complex numbers")
+    if shape == () and found.shape == (1,):
+        found = found[0]  # one number is one number
     if shape is not None and tuple(found.shape) != tuple(shape):
         raise WrongError(
             f"{what}: found shape {tuple(found.shape)}, expected "
@@ -452,6 +603,57 @@ def tensor(
     return found
 
 
+def _of(shape: tuple) -> str:
+    return f" of shape {tuple(shape)}"
+
+
+def _joined(value: Any) -> Tensor | None:
+    """One tensor from lists of numbers and tensors; None if it is none."""
+    if isinstance(value, Tensor):
+        return None if value.is_complex() else value.detach().double()
+    if not isinstance(value, list | tuple):
+        plain = isinstance(value, int | float)
+        if not plain and type(value).__module__ != "numpy":
+            return None
+        return torch.as_tensor(value, dtype=torch.float64)
+    if all(isinstance(one, int | float) for one in value):
+        return torch.tensor(value, dtype=torch.float64)
+    rows = [_joined(one) for one in value]
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows) or len({row.shape for row in found}) > 1:
+        return None
+    return torch.stack(found)
+
+
+def parts(what: str, value: object, names: str) -> list:
+    """As many results as there are names, however they are put together.
+
+    Args:
+        what: returns them, for the message.
+        value: a tuple, a list, or a tensor or array with one row for each.
+        names: of the results, with commas between them.
+
+    Raises:
+        WrongError: another number of results.
+
+    Example:
+        >>> parts("pca", (1.0, 2.0), "mean, axes")
+        [1.0, 2.0]
+        >>> parts("pca", torch.ones(2), "mean, axes")
+        [tensor(1.), tensor(1.)]
+    """
+    n = len(names.split(", "))
+    several = isinstance(value, list | tuple) or (
+        isinstance(value, Tensor) or type(value).__module__ == "numpy"
+    )
+    found: Any = value
+    require(
+        several and getattr(found, "shape", None) != () and len(found) == n,
+        f"{what}: expected {n} results, as in `return {names}`",
+    )
+    return list(found)
+
+
 def _shape_hint(found: tuple, right: tuple) -> str:
     if found == () and right:
         return "; one value for each digit is wanted, not their sum or mean"
@@ -468,8 +670,9 @@ def equal(
     what: str,
     found: object,
     right: Tensor | float,
-    mistakes: dict[str, Tensor | float] | None = None,
+    mistakes: Mapping[str, Tensor | float] | None = None,
     tolerance: float = 1e-4,
+    near_zero: float = 1e-5,
 ) -> None:
     """Refuse a result that is not the right one.
 
@@ -479,7 +682,9 @@ def equal(
         right: what it should be; its shape is asked for too.
         mistakes: what the student may have done -> what that gives. The one
             that fits is named.
-        tolerance: relative to the largest right value, and at least to 1e-3.
+        tolerance: relative to the largest right value.
+        near_zero: what is allowed, in place of that, where no right value
+            is larger than 1e-3.
 
     Raises:
         WrongError: another shape or value.
@@ -489,7 +694,7 @@ def equal(
         >>> equal("the KL", 1.0, 0.5, known)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        minivae...WrongError: the KL: found 1.00, ... Likely: a half is missing
+        minivae...WrongError: the KL: found 1, ... Likely: a half is missing
     """
     right = torch.as_tensor(right, dtype=torch.float64).detach()
     # a wrong shape too may have a known cause
@@ -502,21 +707,86 @@ def equal(
     except WrongError as error:
         cause = _cause_of_any_shape(found, wrong)
         raise WrongError(f"{error}{cause}") from None
-    scale = max(1e-3, float(right.abs().max())) if right.numel() else 1.0
+    scale = float(right.abs().max()) if right.numel() else 1.0
+    allowed = tolerance * scale
+    if scale <= 1e-3:
+        allowed, scale = max(allowed, near_zero), 1e-3
     off = (value - right).abs()
-    if not off.numel() or float(off.max()) <= tolerance * scale:
+    if not off.numel() or float(off.max()) <= allowed:
         return
     at = int(off.flatten().argmax())
     one, other = float(value.flatten()[at]), float(right.flatten()[at])
     where = "" if right.dim() == 0 else f" (entry {_place(at, right.shape)})"
     # as many figures as it takes to tell them apart
-    a, b = brief(one), brief(other)
-    if a == b:
+    a, b = _figures(one), _figures(other)
+    if brief(one) == brief(other):
         a, b = f"{one:.8g}", f"{other:.8g}"
     raise WrongError(
         f"{what}{where}: found {a}, expected {b}"
         f"{_cause(value, right, wrong, scale, tolerance)}"
     )
+
+
+def gradients_equal(
+    model: nn.Module,
+    found: Sequence[Tensor | None],
+    right: Tensor,
+    mistakes: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Refuse gradients by the weights of a model that are not the right ones.
+
+    Args:
+        model: whose parameters they belong to.
+        found: the student's, in the order of the parameters.
+        right: the scalar whose gradients they should be.
+        mistakes: what the student may have done -> the scalar of that.
+
+    Raises:
+        WrongError: a gradient is missing or another.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> right = model(torch.ones(1)).sum()
+        >>> gradients_equal(model, [torch.ones(1, 1), torch.ones(1)], right)
+        >>> gradients_equal(model, [torch.ones(1, 1), None], right)
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: no gradient reaches bias
+    """
+    names, weights = zip(*model.named_parameters())
+
+    def by_weights(value: Tensor) -> list[Tensor]:
+        return list(
+            torch.autograd.grad(
+                value,
+                weights,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+
+    wanted = by_weights(right)
+    wrong = {text: by_weights(one) for text, one in (mistakes or {}).items()}
+    for i, name in enumerate(names):
+        one = found[i]
+        require(
+            one is not None or not bool(wanted[i].any()),
+            f"no gradient reaches {name}",
+        )
+        if one is not None:
+            known = {
+                text: other[i]
+                for text, other in wrong.items()
+                if not torch.allclose(other[i], wanted[i])
+            }
+            equal(f"the gradient by {name}", one, wanted[i], known)
+
+
+def _figures(value: float) -> str:
+    """A count as a count, any other number with three digits."""
+    count = value == round(value) and abs(value) < 1e6
+    return brief(round(value) if count else value)
 
 
 def _place(at: int, shape: torch.Size) -> str:
@@ -557,29 +827,44 @@ def _cause(
         return ". All values are 0"
     if float((value + right).abs().max()) <= close * scale:
         return ". The sign is wrong"
-    if float(right.abs().min()) > 1e-9:
-        ratio = value / right
-        if float((ratio - ratio.mean()).abs().max()) <= 1e-3 * float(
-            ratio.abs().max()
-        ):
-            return (
-                f". Each value is {_times(float(ratio.mean()))} the right one"
-            )
+    squares = float(right.square().sum())
+    ratio = float((value * right).sum()) / squares if squares else 0.0
+    if float((value - ratio * right).abs().max()) <= 1e-3 * scale * abs(ratio):
+        text = _ratio(value.numel(), ratio)
+        # a single number is some multiple of any other
+        if value.numel() > 1 or _plain(ratio) or _plain(1 / ratio):
+            return f". {text}"
     gap = value - right
     if (
         value.numel() > 1
         and float((gap - gap.mean()).abs().max()) <= close * scale
     ):
-        return f". Each value is off by {brief(float(gap.mean()))}"
+        return f". Each value is off by {_figures(float(gap.mean()))}"
     if value.numel() > 1 and float((value - value.mean()).abs().max()) < 1e-9:
         return ". All values are the same: does the result use the input?"
     return ""
 
 
+def _ratio(n: int, ratio: float) -> str:
+    """How many times too large it is."""
+    it = "It is" if n == 1 else "Each value is"
+    if abs(ratio - 1) < 0.02:
+        way = "large" if ratio > 1 else "small"
+        return f"{it} too {way} by {100 * abs(ratio - 1):.2g} per cent"
+    return f"{it} {_times(ratio)} the right one"
+
+
+def _plain(ratio: float) -> bool:
+    """Whether it is 2, 3, ... or close to it."""
+    return 1.5 < abs(ratio) < 1e4 and abs(ratio / round(ratio) - 1) < 1e-3
+
+
 def _times(ratio: float) -> str:
     if 0 < abs(ratio) < 0.6 and abs(1 / ratio - round(1 / ratio)) < 5e-3:
         return f"{'-' if ratio < 0 else ''}1/{round(abs(1 / ratio))} of"
-    return f"{brief(ratio)} times"
+    if abs(ratio - round(ratio)) < 2e-3:
+        ratio = round(ratio)
+    return f"{_figures(ratio)} times"
 
 
 def number(
@@ -611,14 +896,14 @@ def number(
     why = f". {why}" if why else ""
     if not low <= found <= high:
         wanted = (
-            f"from {brief(low)} to {brief(high)}"
+            f"from {_figures(low)} to {_figures(high)}"
             if math.isfinite(low) and math.isfinite(high)
-            else f"at least {brief(low)}"
+            else f"at least {_figures(low)}"
             if math.isfinite(low)
-            else f"at most {brief(high)}"
+            else f"at most {_figures(high)}"
         )
         raise WrongError(
-            f"{what}: found {brief(found)}, expected {wanted}{why}"
+            f"{what}: found {_figures(found)}, expected {wanted}{why}"
         )
     return found
 
@@ -786,3 +1071,139 @@ right. Which one do we minimise?
         )
         found[question] = by_lower[word]
     require(found == dict(right), f"{what}: not every answer is right. {hint}")
+
+
+def standard_normal(what: str, noise: Tensor, hint: str = "") -> None:
+    """Refuse rows (n, k) that are not independent draws from N(0, I).
+
+    Right draws fail about once in a hundred million times.
+
+    Args:
+        what: was drawn, for the message; its mean has been subtracted and
+            its spread divided out.
+        noise: some thousand rows.
+        hint: ends the message.
+
+    Raises:
+        WrongError: mean, spread, shape or independence is off.
+
+    Example:
+        >>> standard_normal("the codes", Draws(0).normal(5000, 2))
+        >>> standard_normal("the codes", Draws(0).uniform(5000, 2))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: the codes: their mean is off by \
+0.503 standard deviations
+    """
+    noise = noise.double()
+    n, k = noise.shape
+    hint = f". {hint}" if hint else ""
+    # of a mean, and of a correlation of independent numbers
+    slack = 7 / math.sqrt(n)
+
+    def refuse(off: Tensor, allowed: float, text: str) -> None:
+        worst = float(off.abs().max())
+        message = f"{what}: {text.format(brief(worst))}{hint}"
+        require(worst <= allowed, message)
+
+    refuse(noise.mean(0), slack, "their mean is off by {} standard deviations")
+    spread = noise.std(0)
+    at = int((spread - 1).abs().argmax())
+    require(
+        abs(float(spread[at]) - 1) <= slack / math.sqrt(2),
+        f"{what}: their spread is {brief(float(spread[at]))} times the "
+        f"right one{hint}",
+    )
+    # a mirror image is no new draw either
+    distinct = min(len(column.unique()) for column in noise.abs().T)
+    require(
+        distinct > 0.9 * n,
+        f"{what}: some are drawn once and used again, or held at a "
+        f"limit{hint}",
+    )
+    ranked = noise.sort(0).values
+    reached = (torch.arange(n).double() + 0.5)[:, None] / n
+    refuse(
+        torch.special.ndtr(ranked) - reached,
+        3.4 / math.sqrt(n),
+        "the noise is not normal. Use randn",
+    )
+    # so large is the largest of n draws, but for once in 10^9 times
+    bell = NormalDist()
+    low, high = bell.inv_cdf(1 - 10.4 / n), bell.inv_cdf(1 - 5e-10 / n)
+    for text, column in zip(map(str, range(1, k + 1)), noise.T):
+        far = float(column.abs().max())
+        require(
+            low <= far <= high,
+            f"{what}: the farthest of {n:,} draws of number {text} lies "
+            f"{brief(far)} standard deviations away, so the noise is not "
+            f"normal{hint}",
+        )
+
+    def related(a: Tensor, b: Tensor) -> Tensor:
+        return ((a - a.mean(0)) * (b - b.mean(0))).mean(0)
+
+    half = n // 2
+    for a, b in (
+        (noise[:-1], noise[1:]),
+        (noise[:half], noise[half : 2 * half]),
+        (noise[:half], noise.flip(0)[:half]),
+    ):
+        refuse(
+            related(a, b),
+            slack * math.sqrt(n / len(a)),
+            "some rows depend on others: draw each of them anew",
+        )
+    for shift in range(1, k):
+        other = noise.roll(shift, 1)
+        text = "the numbers of a row depend on each other: draw all of them"
+        refuse(related(noise, other), slack, text)
+        # of squares, which vary more: also noise with a common scale
+        refuse(related(noise**2, other**2), 6 * slack, text)
+
+
+def normal_noise(what: str, noise: Tensor) -> None:
+    """Refuse numbers that are not from N(0, 1), by their distribution.
+
+    The right noise fails less than once in a million times (Kolmogorov).
+
+    Args:
+        what: was drawn, for the message.
+        noise: many numbers, of any shape.
+
+    Raises:
+        WrongError: the distribution is another one.
+
+    Example:
+        >>> normal_noise("z", Draws(0).normal(9000, 3))
+        >>> normal_noise("z", Draws(0).uniform(9000, 3, low=-1.7, high=1.7))
+        Traceback (most recent call last):
+            ...
+        minivae_course.check.WrongError: z: the noise is not from N(0, 1): \
+73% of it is below 0.783, expected 78%. Use randn, and nothing else
+    """
+    values = noise.detach().double().flatten().sort().values
+    n = len(values)
+    wanted = torch.special.ndtr(values)
+    steps = torch.arange(n + 1).double() / n
+    off = torch.maximum(steps[1:] - wanted, wanted - steps[:-1])
+    at = int(off.argmax())
+    require(
+        float(off[at]) * math.sqrt(n) < 2.8,
+        f"{what}: the noise is not from N(0, 1): {float(steps[at + 1]):.0%} "
+        f"of it is below {float(values[at]):.3g}, expected "
+        f"{float(wanted[at]):.0%}. Use randn, and nothing else",
+    )
+    spread = float(values.square().mean().sqrt())
+    require(
+        abs(spread - 1) < 5.5 / math.sqrt(2 * n),
+        f"{what}: the noise is not from N(0, 1): its standard deviation is "
+        f"{spread:.3f}. Use randn, and nothing else",
+    )
+    far = 0.009322  # of a normal distribution beyond 2.6
+    beyond = float((values.abs() > 2.6).double().mean())
+    require(
+        abs(beyond - far) < 5.5 * math.sqrt(far / n) + 1 / n,
+        f"{what}: the noise is not from N(0, 1): {beyond:.2%} of it lies "
+        f"beyond 2.6, expected {far:.2%}. Use randn, and nothing else",
+    )

@@ -7,9 +7,12 @@ reach the check: it sees no answer, or a wrong one.
 
 import base64
 import contextlib
+import dis
 import functools
+import importlib
 import io
 import multiprocessing
+import operator
 import os
 import random
 import shutil
@@ -20,6 +23,7 @@ import sysconfig
 import tempfile
 import threading
 import types
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,10 @@ LARGEST_FILE = 2**26  # bytes that student code may write to one file
 PRINTED = 2000  # characters kept of what it prints
 START = 180.0  # seconds for torch to load on a slow machine
 HERE = Path(__file__).resolve().parent
+PACKAGE = Path(minivae.__file__).resolve().parent
+# before student code runs
+LOADED = ["minivae_course.process", "sklearn.linear_model", "sklearn.datasets"]
+inside = False  # whether this is a process in which student code runs
 
 
 class GoneError(RuntimeError):
@@ -111,13 +119,87 @@ class Server:
     def do_call(self, request: dict) -> dict:
         """Call a function; its value, and gradients where wanted."""
         args, kwargs = request["args"], request["kwargs"]
-        value = self.names[request["name"]](*args, **kwargs)
+        function = self.names[request["name"]]
+        watch = _Watch(request.get("references", ()), args)
+        through = request.get("through")
+        with watch:
+            if through is None:
+                value = function(*args, **kwargs)
+            else:  # a function of ours, for what does not travel
+                value = through(function, *args)
         done = {"value": value, "after": wire.digest([args, kwargs])}
+        done["used"] = sorted(watch.used)
         if request["keep"]:
             done["args"] = args
         if request["gradients"]:
-            done["gradients"] = _gradients(value, args, request["weights"])
+            entry = request.get("entry")
+            wanted = value if entry is None else value[entry]
+            done["gradients"] = _gradients(wanted, args, request["weights"])
         return done
+
+
+class _Watch:
+    """Notes whether student code uses what it was to write, or the checks.
+
+    Args:
+        references: what it was to write, as "module:function".
+        args: functions among them may be called.
+    """
+
+    def __init__(self, references: Iterable[str], args: list) -> None:
+        self.used: set[str] = set()
+        self.codes = {}
+        for one in references:
+            module, name = one.split(":")
+            find = operator.attrgetter(f"{name}.__code__")
+            code = find(importlib.import_module(module))
+            self.codes[code] = f"{module}.{name}"
+        self.allowed = {getattr(one, "__code__", None) for one in args}
+        self.seen: set[types.CodeType] = set()
+
+    def __enter__(self) -> None:
+        self.before = sys.getprofile()
+        sys.setprofile(self._watch)
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(self.before)
+
+    def _watch(self, frame: types.FrameType, event: str, arg: object) -> None:
+        code = frame.f_code
+        if event != "call" or (code in self.seen and code not in self.codes):
+            return
+        self.seen.add(code)
+        file = code.co_filename
+        if code in self.codes:
+            if _asked_by_student(frame):
+                self.used.add(self.codes[code])
+        elif _is_checks(file) and code not in self.allowed:
+            if _asked_by_student(frame):
+                self.used.add("minivae_course")
+        elif _is_students(file) and any(
+            one.opname == "IMPORT_NAME"
+            and str(one.argval).partition(".")[0] == "minivae_course"
+            for one in dis.get_instructions(code)
+        ):
+            self.used.add("minivae_course")
+
+
+def _asked_by_student(frame: types.FrameType) -> bool:
+    """Whether student code called this, perhaps through torch or Python."""
+    caller = frame.f_back
+    while caller is not None:
+        file = caller.f_code.co_filename
+        if _is_students(file):
+            return True
+        if Path(file).resolve().is_relative_to(PACKAGE) or _is_checks(file):
+            return False
+        caller = caller.f_back
+    return False
+
+
+@functools.cache
+def _is_checks(file: str) -> bool:
+    return Path(file).resolve().is_relative_to(HERE)
 
 
 def _gradients(
@@ -130,6 +212,10 @@ def _gradients(
             leaves += arg.parameters()
         elif isinstance(arg, Tensor) and arg.requires_grad:
             leaves.append(arg)
+    if isinstance(value, list | tuple) and value:
+        # one for each digit, say
+        plain = all(isinstance(one, Tensor) for one in value)
+        value = torch.stack(list(value)) if plain else value
     if not isinstance(value, Tensor) or not value.requires_grad:
         return None
     total = value.sum() if weights is None else (value * weights).sum()
@@ -164,6 +250,7 @@ def _not_students() -> tuple[Path, ...]:
     return tuple(found - {Path(sys.prefix).resolve()})
 
 
+@functools.cache
 def _is_students(file: str) -> bool:
     """Whether code of this file is the student's.
 
@@ -340,9 +427,7 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # and with what answers may use, so that loading takes none of their time
-    context.set_forkserver_preload(
-        ["minivae_course.process", "sklearn.linear_model", "sklearn.datasets"]
-    )
+    context.set_forkserver_preload(LOADED)
     return context
 
 
@@ -375,6 +460,8 @@ def serve(connection, folder: str, keep_out: tuple[str, ...]) -> None:
         folder: to work in.
         keep_out: folders that the code may not open.
     """
+    global inside
+    inside = True
     with contextlib.suppress(AttributeError, OSError):
         os.setsid()  # so that what it starts ends with it
     os.chdir(folder)

@@ -107,17 +107,13 @@ def model_of(project_model: Student, seed: int) -> CVAE:
 def trained_by(project_trained: Student, model: CVAE, rows: Rows) -> CVAE:
     """The model as the student's function leaves it."""
     train = function("project_trained", project_trained)
-    found, (_, after) = train.changed(model, rows)
+    found, _ = train.changed(model, rows)
     require(
         found is not None, "project_trained returns None: return the model"
     )
     require(
         type(found) is CVAE and found.options == model.options,
         "project_trained: return the model that it was given, trained",
-    )
-    require(
-        isinstance(after, Rows) and after.digest() == rows.digest(),
-        "project_trained changes the rows that it was given",
     )
     good = all(bool(w.isfinite().all()) for w in found.parameters())
     require(good, "the trained model has weights that are NaN: lower lr")

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from minivae import toys
+from minivae.completion import PixelCVAE
 from minivae.data import Images, Table
 from minivae.models import CVAE, VAE, Autoencoder
 
-MODELS = {one.__name__: one for one in (Autoencoder, VAE, CVAE, toys.Arc)}
+KINDS = (Autoencoder, VAE, CVAE, PixelCVAE, toys.Arc)
+MODELS = {one.__name__: one for one in KINDS}
 TABLES = {one.__name__: one for one in (Images, Table)}
 PLAIN = (bool, int, float, str, type(None))
 MOST_BYTES = 2**27

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import operator
 import os
 import shutil
 import subprocess
@@ -19,13 +20,22 @@ from misbehaviour import BAD, kl, loops, prints
 import minivae.engine
 import minivae.objective
 import minivae_course
-from minivae import CVAE, VAE, Autoencoder, Images, Table
+from minivae import CVAE, VAE, Autoencoder, Images, PixelCVAE, Table
 from minivae.likelihoods import Bernoulli
 from minivae.networks import MLP
 from minivae.toys import Arc
 from minivae_course import ALL, process, wire
-from minivae_course.check import Check
+from minivae_course.check import (
+    Check,
+    Student,
+    Verdict,
+    WrongError,
+    equal,
+    parts,
+    require,
+)
 from minivae_course.process import Apart, GoneError, Here
+from minivae_course.references import REFERENCES
 
 BANK = answers.load()
 # of the inputs that each answer is tried with; the weekly run has ten
@@ -74,8 +84,88 @@ def test_no_misbehaviour_passes_or_breaks_the_next_check(bad, capfd):
     assert not found
     assert BAD[bad] in found.message
     assert len(found.message) <= 400
-    assert len(capfd.readouterr().out.splitlines()) == 1
+    assert capfd.readouterr().out == f"{found}\n"
     assert minivae_course.check_gaussian_kl(kl)
+
+
+def the_package(mu, logvar):
+    return minivae.objective.gaussian_kl(mu, logvar)
+
+
+def an_import(mu, logvar):
+    from minivae.objective import gaussian_kl as mine
+
+    return mine(mu, logvar)
+
+
+def through_map(mu, logvar):
+    (found,) = map(minivae.objective.gaussian_kl, [mu], [logvar])
+    return found
+
+
+def through_vmap(mu, logvar):
+    def one(m, v):
+        return minivae.objective.gaussian_kl(m[None], v[None])[0]
+
+    return torch.vmap(one)(mu, logvar)
+
+
+def the_checks(mu, logvar):
+    import minivae_course.chapter_04  # noqa: F401
+
+    return kl(mu, logvar)
+
+
+def an_inner_import_of_the_checks(mu, logvar):
+    def inner():
+        from minivae_course import check_gaussian_kl  # noqa: F401
+
+    inner()
+    return kl(mu, logvar)
+
+
+def a_call_of_the_checks(mu, logvar):
+    module = importlib.import_module("minivae_" + "course.check")
+    module.require(True, "")
+    return kl(mu, logvar)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (the_package, "calls minivae.objective.gaussian_kl"),
+        (an_import, "calls minivae.objective.gaussian_kl"),
+        (through_map, "calls minivae.objective.gaussian_kl"),
+        (through_vmap, "calls minivae.objective.gaussian_kl"),
+        (the_checks, "uses the checks"),
+        (an_inner_import_of_the_checks, "uses the checks"),
+        (a_call_of_the_checks, "uses the checks"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_check_refuses_the_reference_and_the_checks(answer, says):
+    check = ALL["gaussian_kl"]
+    found = check.judge(Here({"gaussian_kl": answer}))
+    assert not found and says in found.message
+    # and afterwards it is as fair as before
+    assert check.judge(Here({"gaussian_kl": kl}))
+
+
+def test_the_package_itself_may_use_a_reference():
+    def mine(mu, logvar):
+        VAE(2, (4,), shape=(5,))(torch.zeros(3, 5))  # uses gaussian_kl
+        return kl(mu, logvar)
+
+    assert ALL["gaussian_kl"].judge(Here({"gaussian_kl": mine}))
+
+
+def test_every_reference_exists_and_belongs_to_an_exercise():
+    for name, references in REFERENCES.items():
+        assert name in ALL
+        for one in references:
+            module, function = one.split(":")
+            found = importlib.import_module(module)
+            assert callable(operator.attrgetter(function)(found))
 
 
 def test_a_check_says_what_went_wrong_in_one_line(capsys):
@@ -84,6 +174,89 @@ def test_a_check_says_what_went_wrong_in_one_line(capsys):
     assert right.passed and bool(right) and right.message == "right"
     with pytest.raises(TypeError, match="expected gaussian_kl"):
         minivae_course.check_gaussian_kl()
+
+
+def refusal(compare, *args, **options):
+    with pytest.raises(WrongError) as caught:
+        compare(*args, **options)
+    return str(caught.value)
+
+
+def test_a_line_breaks_between_words():
+    message = "the KL: " + "found something that was not expected, " * 9
+    verdict = Verdict("gaussian_kl", False, message.strip())
+    lines = str(verdict).splitlines()
+    assert len(lines) > 3 and max(map(len, lines)) < 80
+    assert " ".join(lines).split()[2:] == message.split()
+    wordy = Check(lambda draws: require(False, "reconstruction " * 99), 5)
+    said = wordy.judge(Here({})).message
+    assert len(said) <= 400
+    assert set(said.split()) == {"reconstruction", "..."}
+
+
+@pytest.mark.parametrize(
+    ("found", "right", "says"),
+    [
+        (7.0, 3.0, "found 7, expected 3"),
+        (6.0, 3.0, "It is 2 times the right one"),
+        (1.7, 3.0, "found 1.70, expected 3"),
+        ([1.005, 2.01], [1.0, 2.0], "too large by 0.5 per cent"),
+        ([2.0, 4.0], [1.0, 2.0], "Each value is 2 times the right one"),
+        ([0.5, 0.0], [1.0, 0.0], "Each value is 1/2 of the right one"),
+        (2e-5, 0.0, "expected 0"),
+        (1.0002, 1.0, "found 1.0002, expected 1"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], "found a list of 3"),
+        ([[1.0], [2.0]], [1.0, 2.0], "found a list of 2"),
+        (["one", 2.0], [1.0, 2.0], "found a list of 2"),
+    ],
+)
+def test_a_comparison_says_what_it_found(found, right, says):
+    right = torch.tensor(right)
+    message = refusal(equal, "the KL", found, right)
+    assert message.startswith("the KL") and says in message
+    assert "1.00 times" not in message
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (torch.tensor(1.0), torch.tensor(2.0)),
+        [np.float32(1), 2],
+        np.array([1, 2]),
+        torch.tensor([1, 2]),
+        (1.0, torch.tensor(2.0)),
+    ],
+    ids=str,
+)
+def test_numbers_are_right_however_they_are_put_together(found):
+    equal("the KL", found, torch.tensor([1.0, 2.0]))
+    one, other = parts("both", found, "one, other")
+    equal("one", one, 1.0)
+    equal("other", [other], 2.0)
+
+
+def test_zero_is_zero_up_to_rounding():
+    equal("the entropy", 9e-6, 0.0)
+    equal("the entropy", torch.tensor([0.0, 9e-6]), torch.zeros(2))
+    refusal(equal, "the entropy", 9e-6, 0.1, tolerance=1e-4)
+    refusal(equal, "the gradient", torch.zeros(2), torch.full((2,), 2e-5))
+
+
+def test_only_the_first_input_may_change():
+    def trained(model, x):
+        model.add_(1)
+        return x * 2
+
+    def damaging(model, x):
+        model.add_(1)
+        return x.mul_(2)
+
+    worker = Here({"trained": trained, "damaging": damaging})
+    given = torch.zeros(2), torch.ones(2)
+    _, (after, _) = Student(worker, "trained").changed(*given)
+    assert torch.equal(after, torch.ones(2))
+    says = refusal(Student(worker, "damaging").changed, *given)
+    assert "damaging changes its argument number 2" in says
 
 
 def test_functions_of_a_notebook_bring_what_they_use():
@@ -289,6 +462,7 @@ def test_tensors_come_back_bit_by_bit(dtype, shape):
         VAE(2, (4,), "discretized_logistic", beta=3, shape=(1, 2, 3)),
         CVAE(2, (4,), n_classes=3, shape=(5,)),
         CVAE(2, (4,), conditions=(3, 1), condition_dropout=0.1, shape=(5,)),
+        PixelCVAE(2, (4,), given=(1, 3), shape=(1, 2, 4)),
         Arc(sigma=0.2),
     ],
     ids=lambda model: f"{type(model).__name__} {model.shape}",

@@ -12,6 +12,8 @@ from conftest import ROOT
 from nbclient import NotebookClient
 
 from minivae_course import ALL
+from minivae_course.check import SEEDS, Check, Draws
+from minivae_course.grading import Grade, Submission
 from minivae_course.process import Apart
 
 SPEC = importlib.util.spec_from_file_location(
@@ -24,7 +26,6 @@ CONTENTS = (ROOT / "_toc.yml").read_text()
 CHAPTERS = [
     ROOT / "book" / f"{name}.ipynb"
     for name in re.findall(r"- file: book/(\d\d_\w+)$", CONTENTS, re.M)
-    if name not in ("08_better_parts", "12_filling_in")  # no checks there yet
 ]
 KINDS = {
     "write a function",
@@ -115,7 +116,8 @@ def test_no_solution_and_no_hidden_test_reaches_students(file):
     text = "\n".join("".join(cell["source"]) for cell in nb["cells"])
     assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN)|assert check_", text)
     marks = [cell["metadata"].get("nbgrader") for cell in nb["cells"]]
-    assert marks.count(None) == 1  # only the cell that installs has none
+    # only the cell that installs has none
+    assert marks.count(None) == bool(exercises.install_cell.address())
     own = [
         cell
         for cell in nb["cells"]
@@ -214,5 +216,74 @@ def test_a_notebook_in_a_kernel_shows_one_verdict_for_each_check():
         ]
         (output,) = cell.outputs
         assert output.text.startswith(f"\N{HEAVY CHECK MARK} {name}: "), name
-        assert len(output.text.splitlines()) == 1
+        # one verdict, with no line so long that a page would break it
+        assert output.text.count(name) == 1
+        assert max(map(len, output.text.splitlines())) < 80
         assert cells["check"][0].source != cell.source
+
+
+DRAWING = [
+    file
+    for file in SOURCES
+    if any(
+        "figures." in cell.source
+        for cell in exercises.read(file).cells
+        if cell.cell_type == "code"
+    )
+]
+
+
+@pytest.mark.parametrize("file", DRAWING, ids=lambda f: f.stem)
+def test_a_notebook_that_draws_shows_pictures(file, monkeypatch):
+    monkeypatch.setenv("MINIVAE_WORKED_EXAMPLE", "1")
+    nb = exercises.read(file)
+    # the checks draw nothing
+    nb.cells = [cell for cell in nb.cells if not is_check(cell)]
+    NotebookClient(nb, timeout=1800, kernel_name="python3").execute()
+    shown = [
+        output.data
+        for cell in nb.cells
+        for output in cell.get("outputs", ())
+        if "data" in output
+    ]
+    assert any("image/png" in data for data in shown)
+    for data in shown:
+        is_figure = data.get("text/plain", "").startswith(
+            ("<Figure", "Figure")
+        )
+        assert not is_figure or "image/png" in data
+
+
+def is_check(cell):
+    marks = cell.metadata.nbgrader
+    return marks.grade and not marks.solution
+
+
+def test_marks_cut_no_check_short_that_a_notebook_lets_run():
+    longest = max(check.seconds for check in ALL.values())
+    assert longest <= Grade().check_seconds
+
+
+def test_a_check_tries_in_a_notebook_what_the_marks_try(capsys):
+    tried = []
+
+    def triple(draws, your_triple):
+        tried.append(draws.seed())
+
+    one = Check(triple, seconds=60)
+    assert one(lambda x: 3 * x)
+    in_a_notebook = tried.copy()
+    tried.clear()
+    worker = Apart({"your_triple": 3})
+    try:
+        submission = Submission.__new__(Submission)
+        submission.worker, submission.limits = worker, Grade()
+        ALL["triple"] = one
+        assert submission.verdict("triple")
+    finally:
+        ALL.pop("triple", None)
+        worker.close()
+    assert tried == in_a_notebook == [Draws(s).seed() for s in SEEDS]
+    tried.clear()
+    assert one(3, seed=5)
+    assert tried == [Draws(5).seed()]

@@ -2,7 +2,9 @@
 
 import copy
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
+from nbformat.v4 import new_output
+from nbgrader.validator import Validator
+from traitlets.config import Config
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+import install_cell
 
 import minivae_course
 from minivae_course.__main__ import main
@@ -19,6 +27,7 @@ OURS = Path(minivae_course.__file__).resolve().parent
 NAME = "04_elbo_and_reparameterisation"
 SOURCE = ROOT / "course" / "source" / NAME / f"{NAME}.ipynb"
 CODE = "gaussian_kl_code"
+SAYS_99 = {"text/plain": "99"}
 LIMITS = """
 c.Grade.cell_seconds = 10
 c.Grade.cells_seconds = 300
@@ -123,6 +132,39 @@ for file in [
 """
 
 
+def copies_cells(nb, course):
+    solved(nb)
+    nb.cells += copy.deepcopy(nb.cells[2:7])
+
+
+def loses_metadata(nb, course):
+    solved(nb)
+    for one in nb.cells:
+        one.metadata = {}
+
+
+def merges_cells(nb, course):
+    solved(nb)
+    texts = [c.source for c in nb.cells[1:] if c.cell_type == "code"]
+    nb.cells = nb.cells[:2]
+    nb.cells[1].source = "\n\n".join(texts)
+
+
+def claims_points(nb, course):
+    for one in nb.cells:
+        if "points" in one.metadata.nbgrader:
+            one.metadata.nbgrader |= {"points": 99, "score": 99}
+            one.outputs = [new_output("execute_result", SAYS_99)]
+    nb.metadata["minivae"] = {"remarks": ["the teacher gave 99 points"]}
+
+
+def has_an_older_format(nb, course):
+    solved(nb)
+    nb.nbformat_minor = 2
+    for one in nb.cells:
+        del one["id"]
+
+
 def patches_everything(nb, course):
     cell(nb, CODE).source = """
 import sys
@@ -159,6 +201,34 @@ CLASS = {
     edits_the_checks: set(),
     reads_the_solutions: set(),
     patches_everything: set(),
+    copies_cells: {"all"},
+    loses_metadata: {"all"},
+    merges_cells: {"all"},
+    claims_points: set(),
+    has_an_older_format: {"all"},
+}
+# how its file is called, where it is not as handed out
+FILES = {
+    copies_cells: f"{NAME} (1).ipynb",
+    loses_metadata: f"unpacked/{NAME}_solved.ipynb",
+    has_an_older_format: f"../{NAME}-Copy1.ipynb",
+}
+REMARKS = {
+    empty: "",
+    perfect: "",
+    claims_points: "",
+    copies_cells: f"found {NAME} (1).ipynb, expected {NAME}.ipynb; "
+    "gaussian_kl_code: found 2 cells",
+    loses_metadata: "cells without grade_id, expected one in each",
+    merges_cells: "found another text in imports, expected what was handed",
+    deletes_the_checks: "put back",
+    edits_the_checks: "found another text in check_gaussian_kl",
+    has_an_older_format: "found the notebook in has_an_older_format/",
+}
+UNREADABLE = {
+    "broken": "cannot be read: 04_elbo_and_reparameterisation.ipynb, it is "
+    "not JSON",
+    "absent": "no notebook: found an empty folder, expected 04_elbo",
 }
 
 
@@ -177,8 +247,13 @@ def graded(tmp_path_factory):
         nb = copy.deepcopy(released)
         change(nb, course)
         folder = course / "submitted" / change.__name__ / NAME
-        folder.mkdir(parents=True)
-        nbformat.write(nb, folder / SOURCE.name)
+        file = folder / FILES.get(change, SOURCE.name)
+        if ".." not in file.parts:
+            file.parent.mkdir(parents=True)
+        else:
+            file = folder.parent / file.name
+            folder.parent.mkdir(parents=True)
+        file.write_text(json.dumps(nb))
     for student, text in {"broken": "{no json", "absent": None}.items():
         folder = course / "submitted" / student / NAME
         folder.mkdir(parents=True)
@@ -194,12 +269,13 @@ def rows(course):
 
 
 def test_the_release_is_what_the_book_hands_out(graded):
-    released = nbformat.read(graded / "release" / NAME / SOURCE.name, 4)
-    ours = nbformat.read(ROOT / "book" / "exercises" / SOURCE.name, 4)
-    # the book's has a cell more, which installs the package
-    ours = [c for c in ours.cells if "nbgrader" in c.metadata]
-    assert [c.source for c in released.cells] == [c.source for c in ours]
-    assert [c.metadata for c in released.cells] == [c.metadata for c in ours]
+    released = graded / "release" / NAME / SOURCE.name
+    ours = ROOT / "book" / "exercises" / SOURCE.name
+    if not install_cell.address():  # else one more cell installs the package
+        assert released.read_bytes() == ours.read_bytes()
+    released, ours = nbformat.read(released, 4), nbformat.read(ours, 4)
+    ours = [c for c in ours.cells if not install_cell.is_install(c)]
+    assert released.cells == ours
 
 
 @pytest.mark.parametrize("student", CLASS, ids=lambda f: f.__name__)
@@ -221,11 +297,29 @@ def test_every_mark_is_as_it_should_be(graded, student):
 
 
 def test_the_batch_goes_on_where_there_is_nothing_to_read(graded):
-    for student in ("broken", "absent"):
+    for student, words in UNREADABLE.items():
         row = rows(graded)[student]
         assert float(row["score"]) == 0
-        assert row["remark"] == "no notebook to be read"
-    assert len(rows(graded)) == len(CLASS) + 2
+        assert row["remark"].startswith(words)
+    assert len(rows(graded)) == len(CLASS) + len(UNREADABLE)
+
+
+@pytest.mark.parametrize("student", REMARKS, ids=lambda f: f.__name__)
+def test_what_was_done_is_remarked(graded, student):
+    found = rows(graded)[student.__name__]["remark"]
+    assert REMARKS[student] in found
+    if not REMARKS[student]:
+        assert found == ""
+    page = graded / "feedback" / student.__name__ / NAME / f"{NAME}.html"
+    assert ("What grading found" in page.read_text()) == bool(found)
+
+
+def test_what_was_handed_in_stays_as_it_was(graded):
+    for student, name in FILES.items():
+        folder = graded / "submitted" / student.__name__
+        found = [f for f in folder.rglob("*") if f.is_file()]
+        assert [f.name for f in found] == [Path(name).name]
+    assert not (graded / "mended").exists()
 
 
 def test_each_student_gets_feedback_with_the_verdicts(graded):
@@ -255,6 +349,70 @@ def test_the_grades_can_be_exported(graded):
     for student in CLASS:
         name = student.__name__
         assert float(found[name]) == float(rows(graded)[name]["score"])
+
+
+def times(course):
+    """When each submission was graded."""
+    files = (course / "autograded").rglob("*.ipynb")
+    return {file.parts[-3]: file.stat().st_mtime_ns for file in files}
+
+
+def test_grading_again_grades_only_what_changed(graded, tmp_path, capfd):
+    course = tmp_path / "course"
+    shutil.copytree(graded, course)
+    for student in CLASS:
+        if student not in (perfect, empty, copies_cells):
+            for folder in ("submitted", "autograded"):
+                shutil.rmtree(course / folder / student.__name__)
+    before, feedback = times(course), course / "feedback" / "perfect"
+    pages = feedback / NAME / f"{NAME}.html"
+    written = pages.stat().st_mtime_ns
+    again = ["grade", NAME, "--course", str(course)]
+    assert main(again) == 0
+    assert "0 of 5 submissions are new or changed" in capfd.readouterr().out
+    assert times(course) == before
+    assert rows(course)["perfect"] == rows(graded)["perfect"]
+    assert rows(course)["broken"] == rows(graded)["broken"]
+    # one hands in what another one has
+    file = Path("submitted", "perfect", NAME, f"{NAME}.ipynb")
+    other = Path("submitted", "empty", NAME, f"{NAME}.ipynb")
+    (course / other).write_bytes((course / file).read_bytes())
+    assert main(again) == 0
+    said = capfd.readouterr().out
+    assert "1 of 5 submissions are new or changed: empty" in said
+    after = times(course)
+    assert {s for s in after if after[s] != before[s]} == {"empty"}
+    assert rows(course)["empty"]["score"] == rows(graded)["perfect"]["score"]
+    assert pages.stat().st_mtime_ns == written
+    page = (course / "feedback" / "empty" / NAME / f"{NAME}.html").read_text()
+    assert "not written yet" not in page
+    # other settings, other marks
+    config = course / "nbgrader_config.py"
+    config.write_text(config.read_text() + "c.Grade.cell_seconds = 11\n")
+    assert main(again) == 0
+    assert "5 of 5 submissions are new" in capfd.readouterr().out
+
+
+def test_validate_tells_an_empty_notebook_from_a_solved_one(graded):
+    validator = Validator(config=Config({"Execute": {"timeout": 600}}))
+    release = graded / "release" / NAME / SOURCE.name
+    failed = validator.validate(str(release))["failed"]
+    names = [call.split("(")[0] for call in (one["source"] for one in failed)]
+    source = nbformat.read(SOURCE, 4)
+    wanted = [
+        c.metadata.nbgrader.grade_id
+        for c in source.cells
+        if c.metadata.nbgrader.grade
+    ]
+    assert names == wanted
+    for one in failed:
+        # the verdict, and no lines of the package
+        assert "not written yet" in one["raw_error"] or (
+            "no prediction" in one["raw_error"]
+        )
+        assert len(one["raw_error"].splitlines()) == 1
+    done = graded / "submitted" / "perfect" / NAME / SOURCE.name
+    assert validator.validate(str(done)) == {}
 
 
 def test_a_missing_assignment_is_named(tmp_path, capsys):

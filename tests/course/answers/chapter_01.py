@@ -123,7 +123,7 @@ def several():
     return _pca(pca=pca)
 
 
-@wrong("pca_by_hand", "returns only the axes", says="expected 2 results")
+@wrong("pca_by_hand", "returns only the axes", says="the mean")
 def several():
     return _pca(pca=lambda x, n: pca(x, n)[1])
 
@@ -167,6 +167,66 @@ def several():
         return x @ axes.T
 
     return _pca(encode=encode)
+
+
+@right("pca_by_hand", "tuples, and the rows of a list")
+def several():
+    def listed(x, n_latent):
+        mean, axes = pca(x.double(), n_latent)
+        return mean.tolist(), [tuple(row) for row in axes.tolist()]
+
+    return _pca(pca=listed, encode=lambda *a: tuple(encode(*a)))
+
+
+@wrong("pca_by_hand", "standardises the pixels first", says="the axes")
+def several():
+    def scaled(x, n_latent):
+        rows = torch.linalg.svd((x - x.mean(0)) / x.std(0))[2]
+        return x.mean(0), rows[:n_latent]
+
+    return _pca(pca=scaled)
+
+
+@wrong("pca_by_hand", "centres with the mean of the argument", says="the code")
+def several():
+    return _pca(encode=lambda x, mean, axes: (x - x.mean(0)) @ axes.T)
+
+
+@wrong("pca_by_hand", "adds the mean twice", says="the picture")
+def several():
+    return _pca(decode=lambda z, mean, axes: 2 * mean + z @ axes)
+
+
+@wrong("pca_by_hand", "subtracts the mean when decoding", says="the picture")
+def several():
+    return _pca(decode=lambda z, mean, axes: z @ axes - mean)
+
+
+@wrong("pca_by_hand", "codes of length one", says="the code")
+def several():
+    return _pca(
+        encode=lambda *a: functional.normalize(encode(*a), dim=1),
+    )
+
+
+@wrong("pca_by_hand", "the median for the mean", says="the mean")
+def several():
+    return _pca(pca=lambda x, n: (x.median(0).values, pca(x, n)[1]))
+
+
+@wrong("pca_by_hand", "always two axes", says="n_latent")
+def several():
+    return _pca(pca=lambda x, n: pca(x, 2))
+
+
+@wrong("pca_by_hand", "centres its digits at the end", says="in place")
+def several():
+    def damaging(x, n_latent):
+        found = pca(x, n_latent)
+        x -= found[0]
+        return found
+
+    return _pca(pca=damaging)
 
 
 # --- 1.2 ---------------------------------------------------------------------
@@ -262,7 +322,7 @@ def several():
     return {"gradient_descent": descent(sign=-1)}
 
 
-@wrong("gradient_descent", "takes one step only", says="1 steps were made")
+@wrong("gradient_descent", "takes one step only", says="1 step was made")
 def _(model, x, lr, n_steps):
     return descent()(model, x, lr, 1) * n_steps
 
@@ -310,6 +370,115 @@ def _(model, x, lr, n_steps):
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+@right("gradient_descent", "the gradients cleared after the step, in a list")
+def _(model, x, lr, n_steps):
+    weights = tuple(model.parameters())
+    losses = ()
+    for _ in range(n_steps):
+        drawn = model.decode_mean(model.encode_mean(x)).reshape(x.shape)
+        loss = torch.einsum("nd,nd->n", drawn - x, drawn - x).mean()
+        loss.backward()
+        losses += (np.float64(loss.item()),)
+        for w in weights:
+            w.data.add_(w.grad, alpha=-lr)
+            w.grad = None
+    return losses
+
+
+def stepping(step, over=lambda e: e.sum(-1).mean()):
+    """Descent with another rule for what a weight moves by."""
+
+    def gradient_descent(model, x, lr, n_steps):
+        losses = []
+        weights = dict(model.named_parameters())
+        memory = {name: torch.zeros_like(w) for name, w in weights.items()}
+        for i in range(n_steps):
+            drawn = model.decode(model.encode(x)).flatten(1)
+            loss = over((x - drawn).square())
+            losses.append(loss.item())
+            found = torch.autograd.grad(loss, list(weights.values()))
+            with torch.no_grad():
+                for (name, w), g in zip(weights.items(), found):
+                    w -= step(name, g, memory[name], lr, i)
+        return losses
+
+    return gradient_descent
+
+
+def _heavy(name, g, memory, lr, i):
+    memory.mul_(0.5).add_(g)
+    return lr * memory
+
+
+for _text, _step, _says in (
+    ("momentum", _heavy, "the change of"),
+    ("the sign only", lambda n, g, m, lr, i: lr * g.sign(), "only the sign"),
+    (
+        "the encoder alone",
+        lambda n, g, m, lr, i: lr * g * n.startswith("enc"),
+        "only the weights of the encoder",
+    ),
+    (
+        "the decoder alone",
+        lambda n, g, m, lr, i: lr * g * n.startswith("dec"),
+        "only the weights of the decoder",
+    ),
+    (
+        "no biases",
+        lambda n, g, m, lr, i: lr * g * n.endswith("weight"),
+        "called weight",
+    ),
+    ("lr of its own", lambda n, g, m, lr, i: 0.02 * g, "the change of"),
+    ("lr that shrinks", lambda n, g, m, lr, i: lr * g / (i + 1), "the change"),
+    ("half a step", lambda n, g, m, lr, i: lr * g / 2, "1/2 of"),
+    (
+        "three steps at most",
+        lambda n, g, m, lr, i: lr * g * (i < 3),
+        "the change of",
+    ),
+    (
+        "clipped gradients",
+        lambda n, g, m, lr, i: lr * g.clamp(-0.1, 0.1),
+        "the change of",
+    ),
+    (
+        "weight decay",
+        lambda n, g, m, lr, i: lr * (g + 0.01),
+        "the change of",
+    ),
+):
+    wrong("gradient_descent", _text, says=_says)(stepping(_step))
+
+
+@wrong("gradient_descent", "the first digit only", says="the change of")
+def _(model, x, lr, n_steps):
+    return descent()(model, x[:1], lr, n_steps)
+
+
+@wrong("gradient_descent", "pixels averaged and grown gradients", says="pixel")
+def several():
+    return {"gradient_descent": descent(torch.Tensor.mean, forget=False)}
+
+
+@wrong("gradient_descent", "clears the digits at the end", says="number 2")
+def _(model, x, lr, n_steps):
+    losses = descent()(model, x, lr, n_steps)
+    x.zero_()
+    return losses
+
+
+@wrong("gradient_descent", "cuts its digits in place", says="number 2")
+def _(model, x, lr, n_steps):
+    losses = descent()(model, x, lr, n_steps)
+    x.clamp_(0.1, 0.9)
+    return losses
+
+
+@wrong("gradient_descent", "adds the losses up", says="losses so far")
+def _(model, x, lr, n_steps):
+    return np.cumsum(descent()(model, x, lr, n_steps))
 
 
 # --- 1.3 ---------------------------------------------------------------------
@@ -423,14 +592,122 @@ def several():
     return _size(lambda x_train, x_test, wanted: wanted + 0.25)
 
 
-@wrong("smallest_code", "says twice the numbers", says="twice the numbers")
+@wrong("smallest_code", "says twice the numbers", says="16 is not right")
 def several():
     return _size(needed=16)
 
 
-@wrong("smallest_code", "says half the numbers", says="half the numbers")
+@wrong("smallest_code", "says half the numbers", says="4 is not right")
 def several():
     return _size(needed=4)
+
+
+@right("smallest_code", "halving the range, and a tensor")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        mean = x_train.mean(0, keepdim=True)
+        axes = torch.linalg.svd(x_train - mean)[2]
+        low, high = 1, len(axes)
+        while low < high:
+            middle = (low + high) // 2
+            off = x_test - mean
+            for axis in axes[:middle]:
+                off = off - torch.outer(off @ axis, axis)
+            good = off.square().sum(1).mean() <= wanted
+            low, high = (low, middle) if good else (middle + 1, high)
+        return torch.tensor(low)
+
+    return _size(smallest_code, torch.tensor([21]))
+
+
+@wrong("smallest_code", "starts at two numbers", says="smallest sizes")
+def several():
+    return _size(lambda *a: max(2, smallest()(*a)))
+
+
+@wrong("smallest_code", "never takes all numbers", says="smallest sizes")
+def several():
+    return _size(lambda a, b, w: min(a.shape[1] - 1, smallest()(a, b, w)))
+
+
+@wrong("smallest_code", "fits PCA to both sets", says="PCA is fitted to")
+def several():
+    return _size(lambda a, b, wanted: smallest()(torch.cat([a, b]), b, wanted))
+
+
+@wrong("smallest_code", "the axes of both sets", says="smallest sizes")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        both = torch.cat([x_train, x_test])
+        axes = torch.linalg.svd(both - both.mean(0))[2]
+        off = x_test - x_train.mean(0)
+        for n in range(1, len(axes) + 1):
+            keep = axes[:n]
+            if (off - off @ keep.T @ keep).square().sum(1).mean() <= wanted:
+                return n
+        return len(axes)
+
+    return _size(smallest_code)
+
+
+@wrong("smallest_code", "the mean of both sets", says="smallest sizes")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        mean = torch.cat([x_train, x_test]).mean(0)
+        axes = torch.linalg.svd(x_train - x_train.mean(0))[2]
+        off = x_test - mean
+        for n in range(1, len(axes) + 1):
+            keep = axes[:n]
+            if (off - off @ keep.T @ keep).square().sum(1).mean() <= wanted:
+                return n
+        return len(axes)
+
+    return _size(smallest_code)
+
+
+@wrong("smallest_code", "a little short of the error", says="smallest sizes")
+def several():
+    return _size(lambda a, b, wanted: smallest()(a, b, 1.02 * wanted))
+
+
+@wrong("smallest_code", "a little beyond the error", says="smallest sizes")
+def several():
+    return _size(lambda a, b, wanted: smallest()(a, b, 0.98 * wanted))
+
+
+@wrong("smallest_code", "the median over the digits", says="smallest sizes")
+def several():
+    return _size(smallest(over=lambda e: e.sum(1).median()))
+
+
+@wrong("smallest_code", "all digits have to be good", says="smallest sizes")
+def several():
+    return _size(smallest(over=lambda e: e.sum(1).max()))
+
+
+@wrong("smallest_code", "the share of the variance", says="smallest sizes")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        sizes = torch.linalg.svdvals(x_train - x_train.mean(0)).square()
+        left = (sizes.sum() - sizes.cumsum(0)) / len(x_train)
+        return int((left > wanted).sum()) + 1
+
+    return _size(smallest_code)
+
+
+@wrong("smallest_code", "the numbers of another error", says="20 is not right")
+def several():
+    return _size(needed=20)
+
+
+@wrong("smallest_code", "damages its digits", says="in place")
+def several():
+    def smallest_code(x_train, x_test, wanted):
+        found = smallest()(x_train, x_test, wanted)
+        x_test -= x_train.mean(0)
+        return found
+
+    return _size(smallest_code)
 
 
 # --- 1.4 ---------------------------------------------------------------------
@@ -459,7 +736,7 @@ def several():
     return {"mix_code": mixing()}
 
 
-@right("mixed_code", "solves in place of inverting, and returns nothing")
+@right("mixed_code", "solves in place of inverting")
 def _(model, a, b):
     last, first = model.encoder[-1], model.decoder[0]
     w, c = last.weight.data, last.bias.data
@@ -468,11 +745,65 @@ def _(model, a, b):
     last.bias.data = joined[:, -1].float() + b
     first.weight.data = torch.linalg.solve(a.T, first.weight.data.T).T
     first.bias.data -= first.weight.data @ b
+    return model
 
 
-@right("mixed_code", "a changed copy")
+@right("mixed_code", "NumPy, and a new parameter in place of the old one")
+def _(model, a, b):
+    last, first = model.encoder[-1], model.decoder[0]
+    a, b = a.double().numpy(), b.double().numpy()
+
+    def of(layer, weight, bias):
+        for name, values in (("weight", weight), ("bias", bias)):
+            new = torch.nn.Parameter(torch.tensor(values).float())
+            setattr(layer, name, new)
+
+    w, c = (v.detach().double().numpy() for v in (last.weight, last.bias))
+    of(last, a @ w, a @ c + b)
+    w, c = (v.detach().double().numpy() for v in (first.weight, first.bias))
+    w = w @ np.linalg.inv(a)
+    of(first, w, c - w @ b)
+    return model
+
+
+@wrong("mixed_code", "a changed copy", says="returns another model")
 def _(model, a, b):
     return mixing()(copy.deepcopy(model), a, b)
+
+
+@wrong("mixed_code", "returns nothing", says="returns None")
+def _(model, a, b):
+    mixing()(model, a, b)
+
+
+@wrong("mixed_code", "returns a copy as it was", says="another model")
+def _(model, a, b):
+    before = copy.deepcopy(model)
+    mixing()(model, a, b)
+    return before
+
+
+@wrong("mixed_code", "inverts A in place at the end", says="number 2")
+def _(model, a, b):
+    model = mixing()(model, a, b)
+    a.copy_(torch.linalg.inv(a))
+    return model
+
+
+@wrong("mixed_code", "clears the shift at the end", says="number 3")
+def _(model, a, b):
+    model = mixing()(model, a, b)
+    b.zero_()
+    return model
+
+
+@wrong("mixed_code", "subtracts the old bias too", says="the new pictures")
+def several():
+    return {
+        "mix_code": mixing(
+            back=lambda w, a, b: -w @ torch.linalg.inv(a) @ (b + b.mean())
+        )
+    }
 
 
 @wrong("mixed_code", "leaves the model alone", says="codes are as before")
@@ -664,6 +995,44 @@ def several():
     return _blanks(blank_c=lambda p: 1 - p - p * (1 - p))
 
 
+@right("best_guess", "loops and lists")
+def several():
+    return _blanks(
+        blank_a=lambda x: [sum(col) / len(col) for col in zip(*x.tolist())],
+        blank_b=lambda x: (
+            torch.cdist(x[None], x.mean(0)[None, None]).square().mean()
+        ),
+        blank_c=lambda p: torch.tensor([min(p * p, 1 - 2 * p + p * p)]),
+    )
+
+
+for _name, _text, _blank, _says in (
+    (
+        "a",
+        "the middle of the range",
+        lambda x: x.amin(0) / 2 + x.amax(0) / 2,
+        "blank A",
+    ),
+    ("a", "the first picture", lambda x: x[0], "blank A"),
+    ("a", "a sharp picture", lambda x: x.mean(0).round(), "blank A"),
+    ("a", "divides by N - 1", lambda x: x.sum(0) / max(1, len(x) - 1), "A"),
+    ("b", "twice as much", lambda x: 2 * x.var(0, False).sum(), "2 times"),
+    ("b", "nothing remains", lambda x: 0.0, "blank B"),
+    ("b", "the variance of all", lambda x: x.var(unbiased=False), "blank B"),
+    ("b", "the length of the mean", lambda x: x.mean(0).norm() ** 2, "B"),
+    ("c", "the square of p", lambda p: p * p, "blank C"),
+    ("c", "the square of 1 - p", lambda p: (1 - p) ** 2, "blank C"),
+    ("c", "the larger square", lambda p: max(p, 1 - p) ** 2, "blank C"),
+    ("c", "half of the smaller", lambda p: min(p, 1 - p) / 2, "blank C"),
+    ("c", "a quarter at most", lambda p: p * (1 - p) ** 2 * 2, "blank C"),
+    ("c", "right up to one half", lambda p: p * p if p < 0.6 else 0.0, "C"),
+):
+
+    @wrong("best_guess", _text, says=_says)
+    def several(name=_name, blank=_blank):
+        return _blanks(**{f"blank_{name}": blank})
+
+
 # --- 1.6 ---------------------------------------------------------------------
 
 
@@ -774,12 +1143,12 @@ def several():
     return _clean(cleaning(draw=lambda m, n, x: pictures(m, m.encode(n))))
 
 
-@wrong("denoising", "reads a noise that is too small", says="still closer")
+@wrong("denoising", "reads a noise that is too small", says="not both")
 def several():
     return _clean(K2=0.1)
 
 
-@wrong("denoising", "reads a noise that is too large", says="smaller noise")
+@wrong("denoising", "reads a noise that is too large", says="not both")
 def several():
     return _clean(K32=0.3)
 
@@ -792,3 +1161,102 @@ def several():
 @wrong("denoising", "one reading for both", says="expected a dict")
 def several():
     return _clean() | {"first_useful_noise": lambda: 0.2}
+
+
+@right("denoising", "a tensor of two, by a loop")
+def several():
+    def denoising_errors(model, x, noise):
+        total = torch.zeros(2, dtype=torch.float64)
+        for one, extra in zip(x, noise):
+            seen = (one + extra).clip(0, 1)[None]
+            drawn = model.decode(model.encode(seen)).clip(0, 1).flatten()
+            total[0] += ((seen[0] - one) ** 2).sum()
+            total[1] += ((drawn - one) ** 2).sum()
+        return total / len(x)
+
+    return _clean(denoising_errors, K2=torch.tensor(0.3), K32=np.float32(0.2))
+
+
+@right("denoising", "an array of two")
+def several():
+    def denoising_errors(model, x, noise):
+        return np.array([float(e) for e in cleaning()(model, x, noise)])
+
+    return _clean(denoising_errors)
+
+
+for _text, _changed, _says in (
+    (
+        "encodes twice",
+        {
+            "draw": lambda m, n, x: pictures(
+                m, m.encode(pictures(m, m.encode(n)).flatten(1))
+            ).flatten(1)
+        },
+        "the error after",
+    ),
+    ("returns the noisy digit", {"draw": lambda m, n, x: n}, "swapped"),
+    (
+        "absolute differences",
+        {"over": lambda e: e.abs().sum(1).mean()},
+        "the error before",
+    ),
+    (
+        "the length of the error",
+        {"over": lambda e: e.norm(dim=1).mean()},
+        "the error before",
+    ),
+    (
+        "the median digit",
+        {"over": lambda e: e.square().sum(1).median()},
+        "the error before",
+    ),
+    (
+        "the worst digit",
+        {"over": lambda e: e.square().sum(1).max()},
+        "the error before",
+    ),
+    (
+        "noise of its own",
+        {"cut": lambda v: (v + 0.1 * torch.randn_like(v)).clamp(0, 1)},
+        "the error before",
+    ),
+    (
+        "cuts off at 0 only",
+        {"cut": lambda v: v.clamp(min=0)},
+        "the error before",
+    ),
+    (
+        "the mean picture",
+        {
+            "draw": lambda m, n, x: (
+                pictures(m, m.encode(n)).flatten(1).mean(0).expand_as(n)
+            )
+        },
+        "the error after",
+    ),
+    (
+        "rounds the picture",
+        {"draw": lambda m, n, x: pictures(m, m.encode(n)).flatten(1).round()},
+        "the error after",
+    ),
+):
+
+    @wrong("denoising", _text, says=_says)
+    def several(changed=_changed):
+        return _clean(cleaning(**changed))
+
+
+@wrong("denoising", "reads both the other way round", says="not both")
+def several():
+    return _clean(K2=0.2, K32=0.3)
+
+
+@wrong("denoising", "adds the noise in place", says="in place")
+def several():
+    def denoising_errors(model, x, noise):
+        found = cleaning()(model, x, noise)
+        x += noise
+        return found
+
+    return _clean(denoising_errors)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.distributions import Bernoulli, Normal
 from torch.nn import functional as F  # noqa: N812
@@ -131,6 +132,94 @@ def _(x, mean, log_sigma):
     return gaussian_log_likelihood(x, mean, log_sigma).detach()
 
 
+@right("normal_log_density", "dimension by dimension, in a list")
+def _(x, mean, log_sigma):
+    total = torch.zeros(len(x), dtype=torch.float64)
+    for one, centre in zip(x.T, mean.T):
+        scaled = (one - centre).double() * (-log_sigma).double().exp()
+        total = total - scaled**2 / 2 - log_sigma - HALF
+    return total
+
+
+@right("normal_log_density", "a multivariate normal of torch")
+def _(x, mean, log_sigma):
+    d = torch.distributions
+    return d.Independent(d.Normal(mean, log_sigma.exp()), 1).log_prob(x)
+
+
+def normal_with(s=lambda s: s, square=lambda v: v**2, add=0.0):
+    def normal_log_density(x, mean, log_sigma):
+        scaled = (x - mean) / s(log_sigma).exp()
+        each = 0.5 * square(scaled) + s(log_sigma) + HALF
+        return add - each.sum(-1)
+
+    return normal_log_density
+
+
+for _text, _one, _says in (
+    ("clamps log sigma", normal_with(lambda s: s.clamp(-5, 5)), "at log_sig"),
+    ("clamps it from below", normal_with(lambda s: s.clamp_min(-6)), "at log"),
+    (
+        "adds a little to sigma",
+        normal_with(lambda s: (s.exp() + 1e-3).log()),
+        "",
+    ),
+    ("adds one nat", normal_with(add=1.0), "off by 1"),
+    ("absolute differences", normal_with(square=lambda v: v.abs()), ""),
+    (
+        "a Huber loss",
+        normal_with(
+            square=lambda v: torch.where(v.abs() < 2, v**2, 4 * v.abs() - 4)
+        ),
+        "",
+    ),
+    (
+        "clamps the distance",
+        normal_with(square=lambda v: v.clamp(-9, 9) ** 2),
+        "40",
+    ),
+    (
+        "the squares detached",
+        normal_with(square=lambda v: v.detach() ** 2),
+        "no gr",
+    ),
+    (
+        "the constant of log 10",
+        normal_with(add=HALF - 0.5 * math.log10(2 * math.pi)),
+        "",
+    ),
+    (
+        "halves log sigma in the constant",
+        lambda x, m, s: gaussian_log_likelihood(x, m, s) + s * x.shape[1] / 2,
+        "",
+    ),
+    (
+        "x detached",
+        lambda x, m, s: gaussian_log_likelihood(x.detach(), m, s),
+        "reaches x",
+    ),
+    (
+        "mean detached",
+        lambda x, m, s: gaussian_log_likelihood(x, m.detach(), s),
+        "reaches mean",
+    ),
+):
+    wrong("normal_log_density", _text, says=_says or "the log density")(_one)
+
+
+@wrong("normal_log_density", "a slope of its own", says="the gradient by")
+def _(x, mean, log_sigma):
+    found = gaussian_log_likelihood(x, mean, log_sigma)
+    return 2 * found - found.detach()
+
+
+@wrong("normal_log_density", "squares in place", says="in place")
+def _(x, mean, log_sigma):
+    found = gaussian_log_likelihood(x, mean, log_sigma)
+    x.data.sub_(mean).square_()
+    return found
+
+
 # --- bernoulli_from_logits ---------------------------------------------------
 
 
@@ -215,6 +304,87 @@ def _(x, logits):
 @wrong("bernoulli_from_logits", "detached", says="no gradient")
 def _(x, logits):
     return bernoulli_log_likelihood(x, logits.detach())
+
+
+@right("bernoulli_from_logits", "the larger of two, and a small rest")
+def _(x, logits):
+    rest = torch.log1p((-logits.abs()).exp())
+    return (x * logits - logits.clamp(min=0) - rest).sum(1)
+
+
+@right("bernoulli_from_logits", "a log softmax over two classes")
+def _(x, logits):
+    both = torch.stack([torch.zeros_like(logits), logits], -1)
+    log_p = both.log_softmax(-1)
+    return torch.where(x > 0.5, log_p[..., 1], log_p[..., 0]).sum(-1)
+
+
+def coins_with(softplus_of, bits=1.0):
+    return lambda x, logits: (x * logits - softplus_of(logits)).sum(-1) / bits
+
+
+for _text, _rule, _says in (
+    (
+        "exp in double, which overflows beyond 709",
+        coins_with(lambda v: torch.log1p(v.double().exp())),
+        "the log-likelihood at logits of",
+    ),
+    (
+        "clamps the logits at 500",
+        coins_with(lambda v: softplus(v.clamp(-500, 500))),
+        "the log-likelihood at logits of",
+    ),
+    (
+        "clamps the logits at 100",
+        lambda x, v: bernoulli_log_likelihood(x, v.clamp(-100, 100)),
+        "holds it back",
+    ),
+    ("relu for softplus", coins_with(torch.relu), "the log-likelihood"),
+    ("bits", coins_with(softplus, math.log(2)), "the log-likelihood"),
+    (
+        "nothing beyond 30",
+        coins_with(lambda v: torch.where(v < 30, softplus(v), 0.0)),
+        "the log-likelihood at logits of",
+    ),
+    (
+        "an infinity made finite",
+        lambda x, v: (
+            torch.where(x > 0.5, v.sigmoid(), 1 - v.sigmoid())
+            .log()
+            .nan_to_num(neginf=-50.0)
+            .sum(-1)
+        ),
+        "200",
+    ),
+    (
+        "the squared error of p",
+        lambda x, v: -(x - v.sigmoid()).square().sum(-1),
+        "the log-likelihood",
+    ),
+    (
+        "the probability of the digit",
+        lambda x, v: bernoulli_log_likelihood(x, v).exp(),
+        "the log-likelihood",
+    ),
+    (
+        "a slope from the clamped p",
+        lambda x, v: (
+            bernoulli_log_likelihood(x, v).detach()
+            + bernoulli_log_likelihood(x, v.clamp(-13, 13))
+            - bernoulli_log_likelihood(x, v.clamp(-13, 13)).detach()
+        ),
+        "the gradient by the logits",
+    ),
+    (
+        "a slope that is twice as large",
+        lambda x, v: (
+            2 * bernoulli_log_likelihood(x, v)
+            - bernoulli_log_likelihood(x, v).detach()
+        ),
+        "the gradient by the logits",
+    ),
+):
+    wrong("bernoulli_from_logits", _text, says=_says)(_rule)
 
 
 # --- evidence_on_a_line ------------------------------------------------------
@@ -359,12 +529,14 @@ def good(toy, x, n):
     return (likelihood + prior).logsumexp(0) + math.log(width)
 
 
-@wrong("evidence_on_a_line", "too few cells", says="bottom is still off")
+@wrong("evidence_on_a_line", "too few cells", says="not the smallest n")
 def several():
     return both(good, lambda: 40)
 
 
-@wrong("evidence_on_a_line", "more cells than needed", says="so do fewer")
+@wrong(
+    "evidence_on_a_line", "more cells than needed", says="not the smallest n"
+)
 def several():
     return both(good, lambda: 320)
 
@@ -372,6 +544,113 @@ def several():
 @wrong("evidence_on_a_line", "a number not in the list", says="one of")
 def several():
     return both(good, lambda: 100)
+
+
+def summed(z, width=None, weight=0.0):
+    """log p(x) from codes that a function of n gives."""
+
+    def log_evidence(toy, x, n):
+        codes = z(n)
+        found = log_joint(toy, x, codes[:, None]).detach().double()
+        step = 10 / n if width is None else width(n)
+        return (found + weight).logsumexp(0) + math.log(step)
+
+    return log_evidence
+
+
+@right("evidence_on_a_line", "the left edges of the cells, as a tuple")
+def several():
+    def log_evidence(toy, x, n):
+        return tuple(summed(lambda n: torch.arange(n) * 10 / n - 5)(toy, x, n))
+
+    return both(log_evidence, lambda: torch.tensor(80))
+
+
+@right("evidence_on_a_line", "the trapezoid rule")
+def several():
+    def log_evidence(toy, x, n):
+        z = torch.linspace(-5, 5, n).double()
+        logs = log_joint(toy, x, z[:, None].float()).double().detach()
+        top = logs.amax(0)
+        return torch.trapezoid((logs - top).exp(), z, dim=0).log() + top
+
+    return both(log_evidence)
+
+
+def middles(n, limit=5.0):
+    return ((torch.arange(n) + 0.5) / n * 2 - 1) * limit
+
+
+for _text, _evidence, _says in (
+    (
+        "ends included, and the width of n cells",
+        summed(lambda n: torch.linspace(-5, 5, n)),
+        "10 / (n - 1) apart",
+    ),
+    (
+        "n - 1 codes",
+        summed(lambda n: middles(n - 1), lambda n: 10 / (n - 1)),
+        "codes",
+    ),
+    (
+        "from -4 to 4",
+        summed(lambda n: middles(n, 4), lambda n: 8 / n),
+        "codes",
+    ),
+    (
+        "from -6 to 6",
+        summed(lambda n: middles(n, 6), lambda n: 12 / n),
+        "codes",
+    ),
+    (
+        "from 0 to 5",
+        summed(lambda n: middles(n) / 2 + 2.5, lambda n: 5 / n),
+        "",
+    ),
+    ("codes from the prior", summed(torch.randn), ""),
+    (
+        "at least 100 codes",
+        summed(lambda n: middles(max(n, 100)), lambda n: 10 / max(n, 100)),
+        "use n",
+    ),
+    (
+        "twice as many codes",
+        summed(lambda n: middles(2 * n), lambda n: 5 / n),
+        "c",
+    ),
+    ("a width of one", summed(middles, lambda n: 1.0), "width of a cell"),
+    (
+        "in bits",
+        lambda toy, x, n: summed(middles)(toy, x, n) / math.log(2),
+        "log p(x)",
+    ),
+    (
+        "the best code",
+        lambda toy, x, n: (
+            log_joint(toy, x, middles(n)[:, None]).amax(0).detach()
+        ),
+        "log p(x)",
+    ),
+    (
+        "clamps what is far",
+        lambda toy, x, n: summed(middles)(toy, x, n).clamp(min=-50),
+        "far point",
+    ),
+):
+
+    @wrong("evidence_on_a_line", _text, says=_says or "log p(x)")
+    def several(evidence=_evidence):
+        return both(evidence)
+
+
+@wrong("evidence_on_a_line", "the fewest cells", says="not the smallest n")
+def several():
+    return both(good, lambda: 10)
+
+
+@wrong("evidence_on_a_line", "twice the cells", says="not the smallest n")
+def several():
+    return both(good, lambda: 160)
 
 
 # --- importance_weights ------------------------------------------------------
@@ -526,6 +805,140 @@ def several():
     return one_and_all(weighted, lambda: None)
 
 
+@right("importance_weights", "NumPy, and a loop over the codes")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        generator = np.random.default_rng(np.random.randint(2**31))
+        logs = []
+        where = generator.choice(centres.numpy(), n)
+        z = generator.normal(where, sigma)
+        means = toy.decode(torch.tensor(z).float()[:, None]).detach().numpy()
+        s = float(toy.likelihood.log_sigma.detach().exp())
+        for code, mean in zip(z, means):
+            gap = ((x.numpy() - mean) ** 2).sum()
+            log_p = -gap / (2 * s * s) - 2 * math.log(s) - 2 * HALF
+            log_p += -(code**2) / 2 - HALF
+            each = -((code - centres.numpy()) ** 2) / (2 * sigma**2)
+            q = np.exp(each).mean() / (sigma * math.sqrt(2 * math.pi))
+            logs.append(log_p - np.log(q))
+        logs = np.array(logs)
+        return [logs.max() + np.log(np.exp(logs - logs.max()).mean())]
+
+    return one_and_all(estimate, lambda: torch.tensor([0.7]))
+
+
+def estimating(draw=None, q=None, p=None, over=None):
+    """An estimate with another part."""
+
+    def estimate(toy, x, centres, sigma, n):
+        z, log_q = drawn(centres, sigma, n)
+        if draw:
+            z = draw(centres, sigma, n)[:, None]
+        log_q = (q or known_q)(z, centres, sigma)
+        log_p = (p or joint)(toy, x, z)
+        log_w = (log_p - log_q).detach()
+        return over(log_w) if over else log_w.logsumexp(0) - math.log(n)
+
+    return estimate
+
+
+def known_q(z, centres, sigma):
+    each = Normal(centres, sigma).log_prob(z)
+    return each.logsumexp(1) - math.log(len(centres))
+
+
+def _narrow(centres, sigma, n):
+    return drawn(centres, 0.8 * sigma, n)[0][:, 0]
+
+
+def _uniform(centres, sigma, n):
+    where = centres[torch.randint(len(centres), (n,))]
+    return where + sigma * (torch.rand(n) - 0.5) * math.sqrt(12)
+
+
+def _first_more(centres, sigma, n):
+    which = torch.randint(len(centres), (n,)) * torch.randint(2, (n,))
+    return centres[which] + sigma * torch.randn(n)
+
+
+def _cut(centres, sigma, n):
+    where = centres[torch.randint(len(centres), (n,))]
+    return where + sigma * torch.randn(n).clamp(-1, 1)
+
+
+for _text, _estimate in (
+    ("codes too close together", estimating(_narrow)),
+    ("uniform codes", estimating(_uniform)),
+    ("the first centre more often", estimating(_first_more)),
+    ("clamped codes", estimating(_cut)),
+    ("codes of the prior", estimating(lambda c, s, n: torch.randn(n))),
+    (
+        "q from codes drawn again",
+        estimating(q=lambda z, c, s: known_q(drawn(c, s, len(z))[0], c, s)),
+    ),
+    (
+        "a sum of densities for the mixture",
+        estimating(
+            q=lambda z, c, s: (
+                Normal(c, s).log_prob(z).logsumexp(1) + (len(c) < 2)
+            )
+        ),
+    ),
+    (
+        "the nearest centre only",
+        estimating(q=lambda z, c, s: Normal(c, s).log_prob(z).amax(1)),
+    ),
+    (
+        "sigma of the toy for q",
+        estimating(q=lambda z, c, s: known_q(z, c, 0.3)),
+    ),
+    (
+        "sigma 0.3 for each toy",
+        estimating(
+            p=lambda toy, x, z: (
+                gaussian_log_likelihood(
+                    x, toy.decode(z), torch.tensor(math.log(0.3))
+                )
+                + Normal(0.0, 1.0).log_prob(z[:, 0])
+            )
+        ),
+    ),
+    ("the largest weight", estimating(over=lambda w: w.amax())),
+    ("the median weight", estimating(over=lambda w: w.median())),
+    (
+        "weights that are cut off",
+        estimating(
+            over=lambda w: w.clamp(max=float(w.median())).exp().mean().log()
+        ),
+    ),
+    (
+        "4,000 in the mean",
+        estimating(over=lambda w: w.logsumexp(0) - math.log(4000)),
+    ),
+):
+
+    @wrong("importance_weights", _text, says="log p(x)")
+    def several(estimate=_estimate):
+        return one_and_all(estimate)
+
+
+@wrong("importance_weights", "a fixed seed inside", says="new codes")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        torch.manual_seed(1)
+        return weighted(toy, x, centres, sigma, n)
+
+    return one_and_all(estimate)
+
+
+@wrong("importance_weights", "at least a hundred codes", says="draw n codes")
+def several():
+    def estimate(toy, x, centres, sigma, n):
+        return weighted(toy, x, centres, sigma, max(n, 1000))
+
+    return one_and_all(estimate)
+
+
 # --- effective_beta ----------------------------------------------------------
 
 
@@ -625,7 +1038,7 @@ def several():
     return betas(measured_beta)
 
 
-@wrong("effective_beta", "knows five losses by name", says="sixth loss")
+@wrong("effective_beta", "knows five losses by name", says="another loss")
 def several():
     def measured_beta(loss, nll, n_pixels, n_latent):
         d, k = n_pixels, n_latent
@@ -667,3 +1080,64 @@ def several():
         return of_kl / picture
 
     return betas(measured_beta, lambda: [1, 2, 3, 4])
+
+
+@right("effective_beta", "NumPy, and a list of one number")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        x = torch.from_numpy(np.ones((4, n_pixels), dtype=np.float32))
+        mu = torch.zeros(4, n_latent)
+        at = [loss(x, c * x, mu, mu) for c in (0.5, 2)]
+        nats = [nll(x, c * x).mean() for c in (0.5, 2)]
+        picture = np.subtract(*map(float, at)) / np.subtract(*map(float, nats))
+        wide = mu + 1.5
+        kl = 0.5 * n_latent * (math.exp(1.5) - 1 - 1.5)
+        rise = float(loss(x, x / 2, mu, wide)) - float(at[0])
+        return [rise / kl / picture]
+
+    return betas(measured_beta, lambda: [torch.tensor(1.0)] * 5)
+
+
+def by_prices(change):
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        of_kl, picture = prices(loss, nll, n_pixels, n_latent)
+        return change(of_kl, picture, loss, n_pixels, n_latent)
+
+    return measured_beta
+
+
+def _table(a, b, loss, d, k):
+    known = {"loss_a": 1, "loss_b": d, "loss_c": d / k, "loss_d": 0.5}
+    known |= {"loss_e": 0.00025 * d / 2, "loss_hidden": 2 / k}
+    return known.get(loss.__name__, 2 / k)
+
+
+for _text, _change in (
+    ("a table of names with one for all others", _table),
+    ("the price of the picture", lambda a, b, loss, d, k: b),
+    ("divides by the pixels", lambda a, b, loss, d, k: a / b / d),
+    ("times the latent dimensions", lambda a, b, loss, d, k: k * a / b),
+    ("for 784 pixels", lambda a, b, loss, d, k: a / b * 784 / d),
+    ("for 20 latent dimensions", lambda a, b, loss, d, k: a / b * k / 20),
+    ("rounds", lambda a, b, loss, d, k: (a / b).round()),
+    ("one at most", lambda a, b, loss, d, k: (a / b).clamp(max=1)),
+    ("the difference of the prices", lambda a, b, loss, d, k: a - b),
+    ("the logarithm", lambda a, b, loss, d, k: (a / b).log()),
+    ("twice", lambda a, b, loss, d, k: 2 * a / b),
+):
+
+    @wrong("effective_beta", _text, says="the beta of")
+    def several(change=_change):
+        return betas(by_prices(change))
+
+
+@wrong("effective_beta", "the loss, not its rise", says="the beta of")
+def several():
+    def measured_beta(loss, nll, n_pixels, n_latent):
+        x, mu = torch.zeros(1, n_pixels), torch.zeros(1, n_latent)
+        away = mu.clone()
+        away[0, 0] = math.sqrt(2)
+        nats = nll(x, x + 1)
+        return loss(x, x, away, mu) / (loss(x, x + 1, mu, mu) / nats)
+
+    return betas(measured_beta)

@@ -1,9 +1,11 @@
 """Answers to the exercises of chapter 6."""
 
+import copy
 import math
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.distributions import Normal
 from torch.nn import functional
 
@@ -195,6 +197,98 @@ def several():
     return importance_bound(second=lambda logs: bound_of(logs.detach()))
 
 
+@wrong("importance_bound", "the largest of all digits", says="of each digit")
+def several():
+    def bound(logs):
+        return logs.max() + (logs - logs.max()).exp().mean(0).log()
+
+    return importance_bound(second=bound)
+
+
+@wrong("importance_bound", "cuts off far weights", says="found")
+def several():
+    return importance_bound(second=lambda logs: bound_of(logs.clamp_min(-500)))
+
+
+@wrong("importance_bound", "float64 in place of care", says="infinite")
+def several():
+    return importance_bound(
+        second=lambda logs: logs.double().exp().mean(0).log()
+    )
+
+
+@wrong("importance_bound", "the decoder is pushed away", says="by decoder")
+def several():
+    def weigh(model, x, noise):
+        mu, logvar = (p.detach() for p in model.encode(x))
+        log_p = model.log_likelihood(x, mu + (logvar / 2).exp() * noise)
+        return log_weights(model, x, noise) - 2 * (log_p - log_p.detach())
+
+    return importance_bound(weigh)
+
+
+@wrong("importance_bound", "q held fixed in log q", says="detached?")
+def several():
+    def weigh(model, x, noise):
+        mu, logvar = model.encode(x)
+        z = mu + (logvar / 2).exp() * noise
+        q = Normal(mu.detach(), (logvar / 2).exp().detach())
+        ratio = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+        return model.log_likelihood(x, z) + ratio.sum(-1)
+
+    return importance_bound(weigh)
+
+
+@wrong("importance_bound", "cuts off the log variance", says="log weights")
+def several():
+    def weigh(model, x, noise):
+        mu, logvar = model.encode(x)
+        logvar = logvar.clamp(-4, 4)
+        z = mu + (logvar / 2).exp() * noise
+        q = Normal(mu, (logvar / 2).exp())
+        ratio = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+        return model.log_likelihood(x, z) + ratio.sum(-1)
+
+    return importance_bound(weigh)
+
+
+@wrong("importance_bound", "multiplies by beta", says="log weights")
+def several():
+    def weigh(model, x, noise):
+        log_p, prior, own = parts_of(model, x, noise)
+        return log_p + model.beta * (prior - own).sum(-1)
+
+    return importance_bound(weigh)
+
+
+@wrong("importance_bound", "changes the log weights", says="in place")
+def several():
+    def bound(logs):
+        found = bound_of(logs)
+        logs -= logs.max()
+        return found
+
+    return importance_bound(second=bound)
+
+
+@right("importance_bound", "digit by digit, logaddexp")
+def several():
+    def weigh(model, x, noise):
+        rows = [
+            log_weights(model, x[i : i + 1], noise[:, i : i + 1])
+            for i in range(len(x))
+        ]
+        return torch.cat(rows, 1)
+
+    def bound(logs):
+        total = logs[0]
+        for one in logs[1:]:
+            total = torch.logaddexp(total, one)
+        return total - math.log(len(logs))
+
+    return importance_bound(weigh, bound)
+
+
 # --- grid_evidence -----------------------------------------------------------
 
 
@@ -378,6 +472,87 @@ def several():
     return grid_evidence(second=lambda m, x, limit: 99.5)
 
 
+@wrong("grid_evidence", "the largest of all images", says="infinite")
+def several():
+    def far(table, z, cell):
+        top = table.max()
+        total = (table - top).exp().sum(0).log() + top
+        return total + z.shape[1] * math.log(cell)
+
+    return with_grid(far)
+
+
+@wrong("grid_evidence", "a grid with its ends", says="found")
+def several():
+    def one(model, x, n, limit):
+        line = torch.linspace(-limit, limit, n)
+        z = line[:, None]
+        if model.n_latent == 2:
+            z = torch.cartesian_prod(line, line)
+        area = model.n_latent * math.log(2 * limit / (n - 1))
+        return log_joint(model, x, z).double().logsumexp(0) + area
+
+    return grid_evidence(one)
+
+
+def rule(text, change, start=25, then=lambda n: 2 * n, limit=None):
+    """A wrong `enough_cells`: another change is compared with 0.01."""
+
+    def several():
+        def enough(model, x, given):
+            n, wide = start, limit or given
+            while n < 2000:
+                now = evidence(model, x, n, wide)
+                if change(evidence(model, x, 2 * n, wide) - now, now) <= 0.01:
+                    break
+                n = then(n)
+            return n
+
+        return grid_evidence(second=enough)
+
+    wrong("grid_evidence", text, says="enough_cells: found")(several)
+
+
+rule("a change of 0.02 is allowed", lambda move, now: move.abs().max() / 2)
+rule("no change above 0.005", lambda move, now: 2 * move.abs().max())
+rule("growth alone counts", lambda move, now: move.max())
+rule("loss alone counts", lambda move, now: -move.min())
+rule("the sum of all changes", lambda move, now: move.sum().abs())
+rule("the median change", lambda move, now: move.abs().median())
+rule("the first image alone", lambda move, now: move[0].abs())
+rule("relative to log p(x)", lambda move, now: (move / now).abs().max())
+rule("begins at 50", lambda move, now: move.abs().max(), start=50)
+rule(
+    "25 more each time",
+    lambda move, now: move.abs().max(),
+    then=lambda n: n + 25,
+)
+rule("always the limit 5", lambda move, now: move.abs().max(), limit=5.0)
+
+
+@wrong("grid_evidence", "four times as many cells", says="enough_cells: found")
+def several():
+    def enough(model, x, limit):
+        n = 25
+        while True:
+            now = evidence(model, x, n, limit)
+            if (evidence(model, x, 4 * n, limit) - now).abs().max() <= 0.01:
+                return n
+            n *= 2
+
+    return grid_evidence(second=enough)
+
+
+@wrong("grid_evidence", "25 cells in a plane", says="enough_cells: found 25")
+def several():
+    enough = cells_for(evidence)
+
+    def flat(model, x, limit):
+        return enough(model, x, limit) if model.n_latent < 2 else 25
+
+    return grid_evidence(second=flat)
+
+
 # --- best_q ------------------------------------------------------------------
 
 
@@ -410,7 +585,7 @@ right("best_q", "eight codes a step")(searching())
 right("best_q", "one code a step")(searching(n=1))
 
 
-@right("best_q", "the linear case solved by hand")
+@wrong("best_q", "the linear case solved by hand", says="away from the enc")
 def _(model, x, steps):
     w, b = model.decoder[0].weight.detach(), model.decoder[0].bias.detach()
     variance = model.likelihood.log_sigma.detach().exp() ** 2
@@ -442,11 +617,52 @@ wrong("best_q", "trains the model too", says="changed the weights")(
     searching(also=True)
 )
 wrong("best_q", "no steps", says="nothing was searched")(searching(steps=0))
-wrong("best_q", "ten steps", says="all steps take place")(searching(steps=10))
+wrong("best_q", "ten steps", says="after one step")(searching(steps=10))
 wrong("best_q", "without the KL", says="below the best")(searching(kl=0.0))
 wrong("best_q", "exp(logvar) as sigma", says="mostly because of logvar")(
     searching(spread=1.0)
 )
+
+
+def spoils(what):
+    def best_q(model, x, steps):
+        found = searching()(model, x, steps)
+        with torch.no_grad():
+            what(model, x)
+        return found
+
+    return best_q
+
+
+wrong("best_q", "changes the images at the end", says="changed the images")(
+    spoils(lambda model, x: x.add_(1e-3))
+)
+wrong("best_q", "changes the encoder at the end", says="changed the weights")(
+    spoils(lambda model, x: model.encoder[0].bias.add_(1e-3))
+)
+wrong("best_q", "400 steps whatever is asked", says="one step")(
+    searching(steps=400)
+)
+wrong("best_q", "twice the KL", says="below the best")(searching(kl=2.0))
+
+
+@wrong("best_q", "half of the steps", says="nothing was searched")
+def _(model, x, steps):
+    return searching()(model, x, steps // 2)
+
+
+@wrong("best_q", "one width for all dimensions", says="below the best")
+def _(model, x, steps):
+    mu, logvar = searching()(model, x, steps)
+    return mu, logvar.mean(1, keepdim=True).expand_as(logvar)
+
+
+@wrong("best_q", "begins at the prior", says="away from the encoder")
+def _(model, x, steps):
+    plain = copy.deepcopy(model)
+    for weights in plain.encoder.parameters():
+        weights.data.zero_()
+    return searching()(plain, x, steps)
 
 
 @wrong("best_q", "the encoder's answer", says="nothing was searched")
@@ -473,11 +689,10 @@ def _(model, x, steps):
 # --- find_peaks --------------------------------------------------------------
 
 
-@right("find_peaks", "max pooling")
-def _(log_density, share):
+def pooled(log_density, share):
     near = functional.max_pool2d(log_density[None], 3, stride=1, padding=1)[0]
     low = log_density.max() + math.log(share)
-    found = ((log_density == near) & (log_density >= low)).nonzero()
+    found = ((log_density >= near) & (log_density >= low)).nonzero()
     heights = log_density[found[:, 0], found[:, 1]]
     return found[heights.argsort(descending=True)]
 
@@ -505,6 +720,65 @@ def peaks(log_density, share, around=8, edge=True, low=None, relative=True):
 @right("find_peaks", "all neighbours in a loop")
 def _(log_density, share):
     return peaks(log_density, share)
+
+
+@right("find_peaks", "a filter of scipy over the eight neighbours")
+def _(log_density, share):
+    table = log_density.double().numpy()
+    ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+    near = ndimage.maximum_filter(
+        table, footprint=ring, mode="constant", cval=-np.inf
+    )
+    low = table.max() + math.log(share)
+    found = np.argwhere((table > near) & (table >= low))
+    return found[np.argsort(-table[tuple(found.T)])]
+
+
+def rolled(log_density, share):
+    peak = log_density >= log_density.max() + math.log(share)
+    for step in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for sign in (1, -1):
+            other = log_density.roll([sign * one for one in step], (0, 1))
+            peak &= log_density > other
+    places = peak.nonzero()
+    heights = log_density[places[:, 0], places[:, 1]]
+    return places[heights.argsort(descending=True)]
+
+
+wrong("find_peaks", "wraps round at the edges", says="edge")(rolled)
+wrong("find_peaks", "takes plateaus", says="as high as it will not do")(pooled)
+
+
+@wrong("find_peaks", "a frame of zeros", says="expected")
+def _(log_density, share):
+    wide = functional.pad(log_density, (1, 1, 1, 1))
+    found = peaks(wide, share)
+    return [(r - 1, c - 1) for r, c in found if 0 < r <= len(log_density)]
+
+
+@wrong("find_peaks", "more than share times", says="at least, not more than")
+def _(log_density, share):
+    low = float(log_density.double().max()) + math.log(share)
+    return [p for p in peaks(log_density, share) if log_density[p] > low]
+
+
+@wrong("find_peaks", "exp before the comparison", says="expected")
+def _(log_density, share):
+    density = log_density.exp()
+    low = share * density.max()
+    return [p for p in peaks(log_density, share) if density[p] >= low > 0]
+
+
+@wrong("find_peaks", "at most two", says="expected")
+def _(log_density, share):
+    return peaks(log_density, share)[:2]
+
+
+@wrong("find_peaks", "drops the edge", says="at the edge")
+def _(log_density, share):
+    h, w = (n - 1 for n in log_density.shape)
+    found = peaks(log_density, share)
+    return [(r, c) for r, c in found if 0 < r < h and 0 < c < w]
 
 
 @wrong("find_peaks", "four neighbours", says="all eight neighbours")
@@ -681,3 +955,243 @@ def several():
     return excess_at_mean(
         lambda model, x, mu, logvar, noise: (1 - logvar.exp()).sum(-1) / 2
     )
+
+
+# --- iwae_steps --------------------------------------------------------------
+
+
+def stepping(
+    sign=1.0,
+    bound=bound_of,
+    fold=torch.mean,
+    weigh=log_weights,
+    only=slice(None),
+    times=1.0,
+    told=lambda value: value.item(),
+    clear=True,
+):
+    def iwae_steps(model, x, noises, rate):
+        bounds = []
+        for noise in noises:
+            value = fold(bound(weigh(model, x, noise)))
+            if clear:
+                model.zero_grad()
+            (-sign * value).backward()
+            with torch.no_grad():
+                for p in list(model.parameters())[only]:
+                    if p.grad is not None:
+                        p -= times * rate * p.grad
+            bounds.append(told(value))
+        return bounds
+
+    return iwae_steps
+
+
+right("iwae_steps", "backward, then a step by hand")(stepping())
+
+
+@right("iwae_steps", "SGD of torch.optim, a tensor of bounds")
+def _(model, x, noises, rate):
+    descent = torch.optim.SGD(model.parameters(), lr=rate)
+    bounds = []
+    for noise in noises:
+        mu, logvar = model.encode(x)
+        q, prior = Normal(mu, logvar.exp().sqrt()), Normal(0.0, 1.0)
+        z = q.loc + q.scale * noise
+        ratio = (prior.log_prob(z) - q.log_prob(z)).sum(-1)
+        logs = model.log_likelihood(x, z) + ratio
+        bound = torch.logsumexp(logs, 0) - math.log(noise.shape[0])
+        descent.zero_grad()
+        bound.mean().neg().backward()
+        descent.step()
+        bounds.append(bound.mean().detach())
+    return torch.stack(bounds)
+
+
+@right("iwae_steps", "autograd.grad, the weights as a fixed average")
+def _(model, x, noises, rate):
+    found = []
+    for noise in noises:
+        logs = log_weights(model, x, noise)
+        # the gradient of the logarithm of a sum is a weighted mean
+        share = logs.detach().softmax(0)
+        total = (share * logs).sum(0).mean()
+        slopes = torch.autograd.grad(total, list(model.parameters()))
+        for p, slope in zip(model.parameters(), slopes):
+            p.data += rate * slope
+        found.append(bound_of(logs.detach()).mean())
+    return tuple(found)
+
+
+def with_adam(model, x, noises, rate):
+    adam = torch.optim.Adam(model.parameters(), lr=rate)
+    found = []
+    for noise in noises:
+        value = bound_of(log_weights(model, x, noise)).mean()
+        adam.zero_grad()
+        (-value).backward()
+        adam.step()
+        found.append(value.item())
+    return found
+
+
+def with_momentum(model, x, noises, rate):
+    descent = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    found = []
+    for noise in noises:
+        value = bound_of(log_weights(model, x, noise)).mean()
+        descent.zero_grad()
+        (-value).backward()
+        descent.step()
+        found.append(value.item())
+    return found
+
+
+def on_a_copy(model, x, noises, rate):
+    import copy
+
+    return stepping()(copy.deepcopy(model), x, noises, rate)
+
+
+def detached_codes(model, x, noise):
+    mu, logvar = model.encode(x)
+    q = Normal(mu, (logvar / 2).exp())
+    z = (mu + q.scale * noise).detach()
+    prior = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+    return model.log_likelihood(x, z) + prior.sum(-1)
+
+
+def closed_kl(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    return model.log_likelihood(x, z) - kl_of(mu, logvar)
+
+
+def still_q(model, x, noise):
+    mu, logvar = model.encode(x)
+    z = mu + (logvar / 2).exp() * noise
+    q = Normal(mu.detach(), (logvar / 2).exp().detach())
+    prior = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+    return model.log_likelihood(x, z) + prior.sum(-1)
+
+
+for _text, _says, _made in (
+    ("goes down", "is to rise", stepping(sign=-1.0)),
+    (
+        "the ELBO of K codes",
+        "step on the ELBO",
+        stepping(bound=lambda logs: logs.mean(0)),
+    ),
+    (
+        "the best of K codes",
+        "iwae_steps",
+        stepping(bound=lambda logs: logs.max(0).values),
+    ),
+    ("summed over the digits", "averaged over", stepping(fold=torch.sum)),
+    ("gradients are kept", "earlier steps", stepping(clear=False)),
+    ("Adam", "iwae_steps", with_adam),
+    ("momentum", "iwae_steps", with_momentum),
+    ("a step on a copy", "has not changed", on_a_copy),
+    ("no step", "has not changed", stepping(times=0.0)),
+    ("half a step", "largest change", stepping(times=0.5)),
+    ("all but the last weights", "iwae_steps", stepping(only=slice(-1))),
+    ("the decoder only", "encoder", stepping(only=slice(4, None))),
+    ("the encoder only", "decoder", stepping(only=slice(4))),
+    ("codes detached", "inside the gradient", stepping(weigh=detached_codes)),
+    ("log q detached", "inside the gradient", stepping(weigh=still_q)),
+    ("the closed KL", "iwae_steps", stepping(weigh=closed_kl)),
+    (
+        "noise of its own",
+        "iwae_steps",
+        stepping(weigh=lambda m, x, e: log_weights(m, x, torch.randn_like(e))),
+    ),
+    (
+        "the first noise always",
+        "iwae_steps",
+        lambda m, x, noises, rate: stepping()(
+            m, x, noises[:1].expand(noises.shape), rate
+        ),
+    ),
+    (
+        "one step only",
+        "iwae_steps",
+        lambda m, x, noises, rate: (
+            stepping()(m, x, noises[:1], rate) * len(noises)
+        ),
+    ),
+    (
+        "a rate of its own",
+        "iwae_steps",
+        lambda m, x, noises, rate: stepping()(m, x, noises, 0.01),
+    ),
+    (
+        "losses returned",
+        "its negative",
+        stepping(told=lambda value: -value.item()),
+    ),
+    (
+        "no log K",
+        "log K is missing",
+        stepping(bound=lambda logs: logs.logsumexp(0)),
+    ),
+    (
+        "the last bound only",
+        "shape",
+        lambda m, x, noises, rate: torch.tensor(
+            stepping()(m, x, noises, rate)[-1]
+        ),
+    ),
+    (
+        "nothing returned",
+        "return",
+        lambda m, x, noises, rate: stepping()(m, x, noises, rate) and None,
+    ),
+):
+    wrong("iwae_steps", _text, says=_says)(_made)
+
+
+@wrong("excess_at_mean", "noise of its own", says="the excess")
+def several():
+    return excess_at_mean(
+        lambda model, x, mu, logvar, noise: excess(
+            model, x, mu, logvar, torch.randn_like(noise)
+        )
+    )
+
+
+@wrong("excess_at_mean", "the encoder's q", says="the excess")
+def several():
+    return excess_at_mean(
+        lambda model, x, mu, logvar, noise: excess(
+            model, x, *(p.detach() for p in model.encode(x)), noise
+        )
+    )
+
+
+@wrong("excess_at_mean", "the median over the codes", says="the excess")
+def several():
+    return with_values(lambda at, drawn, kl: at - drawn.median(0).values)
+
+
+@wrong("excess_at_mean", "never negative", says="the excess")
+def several():
+    return with_values(lambda at, drawn, kl: (at - drawn.mean(0)).clamp_min(0))
+
+
+@wrong("excess_at_mean", "cuts off the log variance", says="the excess")
+def several():
+    return excess_at_mean(
+        lambda model, x, mu, logvar, noise: excess(
+            model, x, mu, logvar.clamp(-10, 4), noise
+        )
+    )
+
+
+@wrong("excess_at_mean", "changes mu at the end", says="in place")
+def several():
+    def spoiling(model, x, mu, logvar, noise):
+        found = excess(model, x, mu, logvar, noise)
+        mu.zero_()
+        return found
+
+    return excess_at_mean(spoiling)

@@ -490,17 +490,17 @@ def several():
     return _told_apart(effects)
 
 
-@wrong("who_is_told", "takes A for healthy", says="model A")
+@wrong("who_is_told", "takes A for healthy", says="not every answer")
 def several():
     return _told_apart(A="healthy", C="encoder only")
 
 
-@wrong("who_is_told", "takes B for the encoder only", says="model A")
+@wrong("who_is_told", "takes B for the encoder only", says="not every answer")
 def several():
     return _told_apart(A="collapsed", B="encoder only")
 
 
-@wrong("who_is_told", "takes B for healthy", says="model B")
+@wrong("who_is_told", "takes B for healthy", says="not every answer")
 def several():
     return _told_apart(B="healthy")
 
@@ -670,7 +670,7 @@ def several():
     return _variety(best_scale=best_scale)
 
 
-@wrong("price_of_variety", "takes the last one", says="in no order")
+@wrong("price_of_variety", "takes the last one", says="the best scale for")
 def several():
     def best_scale(scales, shares, varieties, least):
         return scales[shares >= least][-1]

@@ -7,7 +7,9 @@ import torch
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import max_pool2d, nll_loss, one_hot, pad
 
 from answers import right, wrong
@@ -42,12 +44,14 @@ def _(learn, learn_labels, held, held_labels):
     return np.mean(probe.predict(held.numpy()) == held_labels.numpy())
 
 
-@wrong("linear_probe", "learns from the held codes", says="learn from held")
+@wrong(
+    "linear_probe", "learns from the held codes", says="learned from the held"
+)
 def _(learn, learn_labels, held, held_labels):
     return logistic(held, held_labels).score(held, held_labels)
 
 
-@wrong("linear_probe", "learns from all codes", says="learn from held")
+@wrong("linear_probe", "learns from all codes", says="most differ from what")
 def _(learn, learn_labels, held, held_labels):
     z = torch.cat([learn, held])
     y = torch.cat([learn_labels, held_labels])
@@ -57,7 +61,7 @@ def _(learn, learn_labels, held, held_labels):
 @wrong(
     "linear_probe",
     "is scored on the codes that it learned from",
-    says="scored on the codes that it learned from",
+    says="the codes it learned from are scored",
 )
 def _(learn, learn_labels, held, held_labels):
     return logistic(learn, learn_labels).score(learn, learn_labels)
@@ -89,6 +93,73 @@ def _(learn, learn_labels, held, held_labels):
 @wrong("linear_probe", "a constant", says="the share of held labels")
 def _(learn, learn_labels, held, held_labels):
     return 0.9
+
+
+def choosing(by_held):
+    """Logistic regression with a penalty that is chosen by the score."""
+
+    def linear_probe(learn, learn_labels, held, held_labels):
+        probes = [
+            LogisticRegression(C=c, max_iter=2000).fit(learn, learn_labels)
+            for c in (1e-6, 1e-4, 1e-2, 1, 100)
+        ]
+        scores = [probe.score(held, held_labels) for probe in probes]
+        own = [probe.score(learn, learn_labels) for probe in probes]
+        return max(scores) if by_held else scores[int(np.argmax(own))]
+
+    return linear_probe
+
+
+right("linear_probe", "a penalty chosen by the codes learned from")(
+    choosing(by_held=False)
+)
+wrong("linear_probe", "a penalty chosen by the held labels", says="chosen by")(
+    choosing(by_held=True)
+)
+
+
+def scaled(by):
+    def linear_probe(learn, learn_labels, held, held_labels):
+        scale = StandardScaler().fit(by(learn, held))
+        probe = logistic(scale.transform(learn), learn_labels)
+        return probe.score(scale.transform(held), held_labels)
+
+    return linear_probe
+
+
+right("linear_probe", "scales of the codes learned from")(
+    scaled(lambda learn, held: learn)
+)
+wrong("linear_probe", "scales of all codes", says="taken from the held codes")(
+    scaled(lambda learn, held: torch.cat([learn, held]))
+)
+
+
+@wrong("linear_probe", "each part with its own scale", says="held")
+def _(learn, learn_labels, held, held_labels):
+    probe = logistic(StandardScaler().fit_transform(learn), learn_labels)
+    return probe.score(StandardScaler().fit_transform(held), held_labels)
+
+
+@wrong("linear_probe", "stops where the held score is best", says="held")
+def _(learn, learn_labels, held, held_labels):
+    kinds = learn_labels.unique()
+    x = torch.cat([learn, torch.ones(len(learn), 1)], 1)
+    wide = torch.cat([held, torch.ones(len(held), 1)], 1)
+    goal = (learn_labels[:, None] == kinds).float()
+    weights, best = torch.zeros(x.shape[1], len(kinds)), 0.0
+    for _ in range(300):
+        read = kinds[(wide @ weights).argmax(1)]
+        best = max(best, float((read == held_labels).float().mean()))
+        error = (x @ weights).softmax(1) - goal
+        weights -= 0.1 * x.T @ error / len(x)
+    return best
+
+
+@wrong("linear_probe", "a quadratic one", says="is the probe linear?")
+def _(learn, learn_labels, held, held_labels):
+    probe = GaussianNB().fit(learn, learn_labels)
+    return probe.score(held, held_labels)
 
 
 # --- slant -------------------------------------------------------------------
@@ -131,7 +202,7 @@ def _(images):
     found = []
     for image in images.numpy():
         r, c = np.nonzero(image)
-        if not len(r):
+        if len(set(r)) < 2:
             found.append(0.0)
             continue
         weights = np.sqrt(image[r, c].astype(float))
@@ -184,6 +255,43 @@ def _(images):
     r = torch.arange(images.shape[1])[:, None]
     empty = 0 * images.sum((1, 2)) / images.sum((1, 2))
     return torch.rad2deg(torch.atan(lean(images))) + empty + 0 * r.sum()
+
+
+@wrong("slant_from_moments", "0 for all if one is blank", says="found")
+def _(images):
+    if not images.sum((1, 2)).all():
+        return torch.zeros(len(images))
+    return torch.rad2deg(torch.atan(lean(images)))
+
+
+@wrong("slant_from_moments", "only a whole blank batch", says="NaN")
+def _(images):
+    if not images.any():
+        return torch.zeros(len(images))
+    r = torch.arange(images.shape[1])[:, None]
+    empty = 0 * images.sum((1, 2)) / images.sum((1, 2))
+    return torch.rad2deg(torch.atan(lean(images))) + empty + 0 * r.sum()
+
+
+@wrong("slant_from_moments", "NaN for ink in one row", says="NaN")
+def _(images):
+    high = (lean(torch.ones_like(images)) * 0).clone()
+    for i, image in enumerate(images):
+        rows = image.sum(1)
+        if image.any() and int((rows > 0).sum()) == 1:
+            high[i] = math.nan
+    return torch.rad2deg(torch.atan(lean(images))) + high
+
+
+@wrong("slant_from_moments", "a large number below", says="paler ink")
+def _(images):
+    ink = images.double()
+    r = torch.arange(images.shape[1]).double()[:, None]
+    mass = ink.sum((1, 2), keepdim=True).clamp_min(1e-9)
+    r = r - (ink * r).sum((1, 2), keepdim=True) / mass
+    high = (ink * r.square()).sum((1, 2))
+    found = lean(images) * high / (high + 1e-2)
+    return torch.rad2deg(torch.atan(found))
 
 
 # --- the shuffled control ----------------------------------------------------
@@ -264,6 +372,57 @@ def _(probe, learn, labels, held, held_labels):
         order = torch.randperm(len(labels))
         total += probe(learn, labels[order], held, held_labels)
     return total
+
+
+@wrong("shuffled_control", "moves all labels by one place", says="in order")
+def _(probe, learn, labels, held, held_labels):
+    scores = [
+        probe(learn, labels.roll(i), held, held_labels) for i in range(1, 6)
+    ]
+    return sum(scores) / 5
+
+
+@wrong("shuffled_control", "turns the labels round", says="right code")
+def _(probe, learn, labels, held, held_labels):
+    return probe(learn, labels.flip(0), held, held_labels)
+
+
+@wrong("shuffled_control", "one of five rounds twice", says="the same one")
+def _(probe, learn, labels, held, held_labels):
+    orders = [torch.randperm(len(labels)) for _ in range(4)]
+    scores = [
+        probe(learn, labels[order], held, held_labels)
+        for order in (*orders, orders[0])
+    ]
+    return sum(scores) / 5
+
+
+@wrong("shuffled_control", "shuffles half of the labels", says="right code")
+def _(probe, learn, labels, held, held_labels):
+    half, total = len(labels) // 2, 0
+    for _ in range(5):
+        order = torch.randperm(half)
+        mixed = torch.cat([labels[:half][order], labels[half:]])
+        total += probe(learn, mixed, held, held_labels)
+    return total / 5
+
+
+@wrong("shuffled_control", "the median of five", says="shuffle")
+def _(probe, learn, labels, held, held_labels):
+    scores = [
+        probe(learn, labels[torch.randperm(len(labels))], held, held_labels)
+        for _ in range(5)
+    ]
+    return sorted(scores)[2]
+
+
+@wrong("shuffled_control", "shuffles the labels in place", says="in place")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        labels[:] = labels[torch.randperm(len(labels))]
+        total += probe(learn, labels, held, held_labels)
+    return total / 5
 
 
 @wrong("shuffled_control", "ten rounds", says="not the mean of five")
@@ -397,6 +556,46 @@ def several():
     return style(share=share)
 
 
+@right("style_within_label", "a prediction far below -1")
+def several():
+    return style((-4.0, -30))
+
+
+@wrong("style_within_label", "the median of the label", says="what is left")
+def several():
+    def within(values, labels, learn_values, learn_labels):
+        kinds = labels.unique()
+        middle = torch.zeros(10)
+        for y in kinds:
+            middle[y] = learn_values[learn_labels == y].median()
+        return values - middle[labels]
+
+    return style(within=within)
+
+
+@wrong("style_within_label", "the mean of the means", says="what is left")
+def several():
+    def within(values, labels, learn_values, learn_labels):
+        means = [learn_values[learn_labels == y].mean() for y in range(10)]
+        known = [one for one in means if not one.isnan()]
+        return values - sum(known) / len(known)
+
+    return style(within=within)
+
+
+@wrong("style_within_label", "values and guesses exchanged", says="share")
+def several():
+    return style(share=lambda values, guesses: r_squared(guesses, values))
+
+
+@wrong("style_within_label", "n above and n - 1 below", says="share")
+def several():
+    def share(values, guesses):
+        return 1 - (values - guesses).square().mean() / values.var()
+
+    return style(share=share)
+
+
 # --- leakage -----------------------------------------------------------------
 
 
@@ -495,7 +694,7 @@ def several():
     return leakage(lambda p, y: (p.argmax(1) == y).float().mean())
 
 
-@wrong("label_leakage", "chooses the wrong model", says="can leave it out")
+@wrong("label_leakage", "chooses the wrong model", says="is not right")
 def several():
     return leakage(true_nats, "both networks")
 
@@ -503,6 +702,31 @@ def several():
 @wrong("label_leakage", "does not choose", says="not answered yet")
 def several():
     return leakage(true_nats, None)
+
+
+@wrong("label_leakage", "cuts off small probabilities", says="nats")
+def several():
+    return leakage(lambda p, y: true_nats(p.clamp(1e-4, 1), y))
+
+
+@wrong("label_leakage", "adds a thousandth", says="nats")
+def several():
+    return leakage(lambda p, y: true_nats(p + 1e-3, y))
+
+
+@wrong("label_leakage", "the entropy of the probe's answers", says="nats")
+def several():
+    def nats(probabilities, labels):
+        mean = probabilities.mean(0)
+        own = probabilities[torch.arange(len(labels)), labels]
+        return -(mean * mean.log()).sum() + own.log().mean()
+
+    return leakage(nats)
+
+
+@wrong("label_leakage", "equal", says="is not right")
+def several():
+    return leakage(true_nats, "equal")
 
 
 # --- holes -------------------------------------------------------------------
@@ -581,7 +805,7 @@ def _(images):
     return torch.tensor(found)
 
 
-@wrong("count_holes", "one number for all", says="all images together")
+@wrong("count_holes", "one number for all", says="expected (1,)")
 def _(images):
     return scipy_holes(images).sum()
 
@@ -594,3 +818,58 @@ def _(images):
 @wrong("count_holes", "a constant", says="the holes")
 def _(images):
     return torch.ones(len(images))
+
+
+@wrong("count_holes", "a pixel of just 0.5 is ink", says="just 0.5")
+def _(images):
+    return scipy_holes((images >= 0.5).float())
+
+
+@wrong("count_holes", "at most two holes", says="the holes of")
+def _(images):
+    return scipy_holes(images).clamp_max(2)
+
+
+def flooded(images, rounds):
+    """Paper outside by a flood of so many rounds; the rest is counted."""
+    paper = np.pad(images.numpy() <= 0.5, ((0, 0), (1, 1), (1, 1)))
+    paper[:, [0, -1]] = paper[:, :, [0, -1]] = True
+    found = []
+    for one in paper:
+        out = np.zeros_like(one)
+        out[0, 0] = True
+        for _ in range(rounds):
+            out = ndimage.binary_dilation(out) & one
+        found.append(ndimage.label(one & ~out)[1])
+    return torch.tensor(found)
+
+
+right("count_holes", "a flood from the corner")(
+    lambda images: flooded(images, 1000)
+)
+wrong("count_holes", "a flood that ends too soon", says="leads outside")(
+    lambda images: flooded(images, 24)
+)
+
+
+@wrong("count_holes", "ink inside a hole makes one", says="the holes")
+def _(images):
+    filled = [
+        ndimage.label(
+            ndimage.binary_fill_holes(i > 0.5) & ~(i > 0.5).astype(bool)
+        )[1]
+        for i in images.numpy()
+    ]
+    pieces = [ndimage.label(i > 0.5)[1] for i in images.numpy()]
+    return torch.tensor(filled) + (torch.tensor(pieces) > 1).long()
+
+
+@wrong("count_holes", "holes of more than one pixel", says="the holes")
+def _(images):
+    found = []
+    for image in images.numpy():
+        paper = np.pad(image <= 0.5, 1, constant_values=True)
+        names, n = ndimage.label(paper)
+        sizes = ndimage.sum(paper, names, range(1, n + 1))
+        found.append(int((sizes > 1).sum()) - 1)
+    return torch.tensor(found)

@@ -86,6 +86,132 @@ def _(y, share):
     return (torch.rand(y.shape) >= share).float()
 
 
+@right("withhold_conditions", "numbers one by one, as nested tuples")
+def _(y, share):
+    return tuple(
+        tuple(NAN if np.random.random() < share else v for v in row)
+        for row in y.tolist()
+    )
+
+
+@wrong("withhold_conditions", "the same mask each time", says="each call")
+def _(y, share):
+    draws = torch.Generator().manual_seed(0)
+    return y.masked_fill(torch.rand(y.shape, generator=draws) < share, NAN)
+
+
+@wrong("withhold_conditions", "sets the global seed", says="each call")
+def _(y, share):
+    torch.manual_seed(3)
+    return y.masked_fill(torch.rand(y.shape) < share, NAN)
+
+
+@wrong("withhold_conditions", "a seed from the shape", says="each call")
+def _(y, share):
+    draws = np.random.default_rng(y.numel())
+    hide = torch.from_numpy(draws.random(tuple(y.shape))) < share
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "a seed from the values", says="each call")
+def _(y, share):
+    seed = int(y.nan_to_num(0.0).abs().sum() * 100)
+    draws = torch.Generator().manual_seed(seed)
+    return y.masked_fill(torch.rand(y.shape, generator=draws) < share, NAN)
+
+
+@wrong("withhold_conditions", "exactly the share", says="withh")
+def _(y, share):
+    hide = torch.randperm(y.numel()) < round(share * y.numel())
+    return y.masked_fill(hide.view(y.shape), NAN)
+
+
+@wrong("withhold_conditions", "the share of each column", says="withh")
+def _(y, share):
+    hide = torch.rand(y.shape).argsort(0) < round(share * len(y))
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "a few in each row", says="expected")
+def _(y, share):
+    hide = torch.rand(y.shape).argsort(1) < share * y.shape[1]
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "a single row is kept", says="each call")
+def _(y, share):
+    if len(y) == 1 and share < 1:
+        return y.clone()
+    return y.masked_fill(torch.rand(y.shape) < share, NAN)
+
+
+@wrong("withhold_conditions", "never hides all of a digit", says="is withheld")
+def _(y, share):
+    hide = torch.rand(y.shape) < share
+    if share < 1:
+        hide = hide & ~hide.all(1, keepdim=True)
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "a normal draw", says="is withheld for")
+def _(y, share):
+    if share in (0, 1):
+        return y.masked_fill(torch.rand(y.shape) < share, NAN)
+    return y.masked_fill(torch.randn(y.shape).abs() < share, NAN)
+
+
+@wrong("withhold_conditions", "0.9 times the share", says="is withheld for")
+def _(y, share):
+    hide = torch.rand(y.shape) < (share if share in (0, 1) else 0.9 * share)
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "a share of its own", says="is withheld for")
+def _(y, share):
+    hide = torch.rand(y.shape) < (share if share in (0, 1) else 0.3)
+    return y.masked_fill(hide, NAN)
+
+
+@wrong("withhold_conditions", "every third entry", says="independently")
+def _(y, share):
+    if share in (0, 1):
+        return y.masked_fill(torch.rand(y.shape) < share, NAN)
+    place = torch.arange(y.numel()).view(y.shape)
+    return y.masked_fill(place * share % 1 < share, NAN)
+
+
+@wrong("withhold_conditions", "takes a true zero for hidden", says="that is 0")
+def _(y, share):
+    y = y * (torch.rand(y.shape) >= share)
+    return y.masked_fill(y == 0, NAN)
+
+
+@wrong(
+    "withhold_conditions",
+    "rounds to whole numbers",
+    says="with a probability of 0",
+)
+def _(y, share):
+    return y.round().masked_fill(torch.rand(y.shape) < share, NAN)
+
+
+@wrong("withhold_conditions", "damages its input at the end", says="in place")
+def _(y, share):
+    found = y.masked_fill(torch.rand(y.shape) < share, NAN)
+    y[-1] = 0.0
+    return found
+
+
+@wrong("withhold_conditions", "infinity", says="infinite")
+def _(y, share):
+    return y.masked_fill(torch.rand(y.shape) < share, math.inf)
+
+
+@wrong("withhold_conditions", "minus one", says="NaN")
+def _(y, share):
+    return y.masked_fill(torch.rand(y.shape) < share, -1.0)
+
+
 # --- the price of a factor ---------------------------------------------------
 
 
@@ -176,6 +302,139 @@ def several():
 @wrong("price_of_a_factor", "bits", says="bits")
 def several():
     return proof(price=lambda s, sigma: torch.log2(1 + s**2 / sigma**2) / 2)
+
+
+@right("price_of_a_factor", "from determinants, in NumPy and lists")
+def several():
+    def joint(s, sigma):
+        return [
+            np.array([[1, a], [a, a * a + b * b]])
+            for a, b in zip(s.double().tolist(), sigma.double().tolist())
+        ]
+
+    return proof(
+        posterior_variance=lambda s, sigma: [
+            1 / np.linalg.inv(c)[0, 0] for c in joint(s, sigma)
+        ],
+        posterior_weight=lambda s, sigma: np.array(
+            [c[0, 1] / c[1, 1] for c in joint(s, sigma)]
+        ),
+        price=lambda s, sigma: tuple(
+            0.5 * math.log(c[1, 1] / np.linalg.det(c)) for c in joint(s, sigma)
+        ),
+    )
+
+
+def one_blank(text, says, **blank):
+    @wrong("price_of_a_factor", text, says=says)
+    def several():
+        return proof(**blank)
+
+
+one_blank(
+    "a variance of at least 0.05",
+    "blank 1",
+    posterior_variance=lambda s, g: (g**2 / (s**2 + g**2)).clamp(0.05),
+)
+one_blank(
+    "the precision",
+    "this is the precision",
+    posterior_variance=lambda s, g: 1 + s**2 / g**2,
+)
+one_blank(
+    "the standard deviation",
+    "the standard deviation",
+    posterior_variance=lambda s, g: g / (s**2 + g**2).sqrt(),
+)
+one_blank(
+    "s once instead of squared",
+    "blank 1",
+    posterior_variance=lambda s, g: g**2 / (s + g**2),
+)
+one_blank(
+    "the variance of a mean of all",
+    "blank 1",
+    posterior_variance=lambda s, g: 1 / (1 + (s / g).square().sum()) + 0 * s,
+)
+one_blank(
+    "the share for the weight",
+    "one factor of s is too many",
+    posterior_weight=lambda s, g: s**2 / (s**2 + g**2),
+)
+one_blank(
+    "a weight below one",
+    "blank 2",
+    posterior_weight=lambda s, g: (s / (s**2 + g**2)).clamp(max=1.0),
+)
+one_blank(
+    "standard deviations in the weight",
+    "blank 2",
+    posterior_weight=lambda s, g: 1 / (s + g),
+)
+one_blank(
+    "the precision as a weight",
+    "divide by the precision",
+    posterior_weight=lambda s, g: s / g**2,
+)
+one_blank(
+    "the posterior variance for the mean square",
+    "variance of the posterior",
+    mean_square=lambda s, g: g**2 / (s**2 + g**2),
+)
+one_blank(
+    "the root of the mean square",
+    "blank 3",
+    mean_square=lambda s, g: s / (s**2 + g**2).sqrt(),
+)
+one_blank(
+    "the mean square without noise, and a prior of s",
+    "blank 3",
+    mean_square=lambda s, g: s**4 / (s**2 + g**2),
+)
+one_blank(
+    "nothing below sigma = s",
+    "blank 4",
+    price=lambda s, g: (s / g).log().clamp(0),
+)
+one_blank(
+    "a price of at least a hundredth",
+    "blank 4",
+    price=lambda s, g: (0.5 * (1 + s**2 / g**2).log()).clamp(0.01),
+)
+one_blank(
+    "the price without the logarithm",
+    "blank 4",
+    price=lambda s, g: 0.5 * s**2 / g**2,
+)
+one_blank(
+    "the price at mu = 0",
+    "the mean of mu squared",
+    price=lambda s, g: (
+        0.5 * (g**2 / (s**2 + g**2) - 1 - (g**2 / (s**2 + g**2)).log())
+    ),
+)
+one_blank(
+    "the ratio upside down",
+    "upside down",
+    price=lambda s, g: 0.5 * (1 + g**2 / s**2).log(),
+)
+one_blank(
+    "s for 1 in the price",
+    "price for s = 1",
+    price=lambda s, g: 0.5 * (1 + 1 / g**2).log() + 0 * s,
+)
+one_blank(
+    "the total of all",
+    "blank 4",
+    price=lambda s, g: 0.5 * (1 + s**2 / g**2).log().sum(),
+)
+one_blank(
+    "a series instead of the logarithm",
+    "blank 4",
+    price=lambda s, g: (
+        0.5 * sum((s**2 / (s**2 + g**2)) ** k / k for k in range(1, 20))
+    ),
+)
 
 
 # --- factors in use ----------------------------------------------------------
@@ -271,6 +530,130 @@ def several():
     )
 
 
+@right("factors_in_use", "NumPy row by row, and a prediction out of range")
+def several():
+    def count(model, x, y, least):
+        model.eval()
+        prices = np.zeros(model.n_latent)
+        for i in range(len(x)):
+            told = None if y is None else y[i : i + 1]
+            mu, logvar = (
+                p.detach().double().numpy()[0]
+                for p in model.encode(x[i : i + 1], told)
+            )
+            prices += (mu**2 + np.exp(logvar) - 1 - logvar) / 2 / len(x)
+        return np.count_nonzero(prices > least)
+
+    return in_use(count, 9)
+
+
+def counted(text, says, count):
+    @wrong("factors_in_use", text, says=says)
+    def several():
+        return in_use(lambda m, x, y, least: count(table(m, x, y), least))
+
+
+counted(
+    "the median over the rows",
+    "not the median",
+    lambda kl, least: (kl.median(0).values > least).sum(),
+)
+counted(
+    "at least as dear",
+    "strictly above",
+    lambda kl, least: (kl.mean(0) >= least).sum(),
+)
+counted(
+    "a rounded price",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0).round(decimals=1) > least).sum(),
+)
+counted(
+    "rows above, by majority",
+    "dimensions above",
+    lambda kl, least: ((kl > least).double().mean(0) > 0.5).sum(),
+)
+counted(
+    "the cheapest row",
+    "dimensions above",
+    lambda kl, least: (kl > least).all(0).sum(),
+)
+counted(
+    "the sum over the dimensions",
+    "each dimension by itself",
+    lambda kl, least: 4 * int(kl.sum(1).mean() > least),
+)
+counted(
+    "a share of the sum",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0) / kl.mean(0).sum() > least).sum(),
+)
+counted(
+    "pairs of row and dimension",
+    "dimensions above",
+    lambda kl, least: (kl > least).sum(),
+)
+counted(
+    "the first ten rows",
+    "dimensions above",
+    lambda kl, least: (kl[:10].mean(0) > least).sum(),
+)
+counted(
+    "bits",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0) / math.log(2) > least).sum(),
+)
+counted(
+    "always a tenth of a nat",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0) > 0.1).sum(),
+)
+counted(
+    "divides by the number of dimensions",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0) / kl.shape[1] > least).sum(),
+)
+counted(
+    "a share instead of a number",
+    "whole number",
+    lambda kl, least: (kl.mean(0) > least).double().mean(),
+)
+
+
+@wrong("factors_in_use", "mu alone", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (
+            m.encode(x, y)[0].square().mean(0) / 2 > least
+        ).sum()
+    )
+
+
+@wrong("factors_in_use", "the variances alone", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (m.encode(x, y)[1] < -least).any(0).sum()
+    )
+
+
+@wrong("factors_in_use", "tells every row a zero", says="conditions")
+def several():
+    def count(model, x, y, least):
+        y = None if y is None else torch.zeros_like(y)
+        return (table(model, x, y).mean(0) > least).sum()
+
+    return in_use(count)
+
+
+@wrong("factors_in_use", "tells all rows the same", says="conditions")
+def several():
+    def count(model, x, y, least):
+        y = None if y is None else y[:1].expand(y.shape)
+        return (table(model, x, y).mean(0) > least).sum()
+
+    return in_use(count)
+
+
 # --- requests ----------------------------------------------------------------
 
 
@@ -308,7 +691,8 @@ def several():
         for row in rows:
             bad = 0
             for v, w, d in zip(row, wish, tolerance):
-                bad += bool((v - w).abs() > d)  # False for NaN
+                asked = not bool(w.isnan())
+                bad += asked and not bool((v - w).abs() <= d)
             found.append(float(bad == 0))
         return torch.tensor(found)
 
@@ -325,12 +709,12 @@ def several():
     return requests(lambda r, w, t: near(r, w.nan_to_num(0.0), t).all(1))
 
 
-@wrong("requests_met", "any instead of all", says="not any")
+@wrong("requests_met", "any instead of all", says="rows that meet")
 def several():
     return requests(lambda r, w, t: near(r, w, t).any(1))
 
 
-@wrong("requests_met", "signed differences", says="take its size")
+@wrong("requests_met", "signed differences", says="rows that meet")
 def several():
     return requests(lambda r, w, t: (~(r - w > t)).all(1))
 
@@ -355,7 +739,7 @@ def several():
     return requests(lambda r, w, t: near(r, w, t) | w.isnan())
 
 
-@wrong("requests_met", "a constant", says="whatever the request")
+@wrong("requests_met", "a constant", says="rows that meet")
 def several():
     return requests(lambda r, w, t: torch.ones(len(r)))
 
@@ -368,6 +752,151 @@ def several():
 @wrong("requests_met", "does not answer", says="not answered yet")
 def several():
     return requests(answer=None)
+
+
+@right("requests_met", "np.isclose, with all that it takes for close")
+def several():
+    def meets(rows, wish, tolerance):
+        off = np.abs(rows.numpy() - wish.numpy())
+        fine = np.where(np.isnan(wish.numpy()), True, off <= tolerance.numpy())
+        return tuple(fine.all(axis=1).tolist())
+
+    return requests(meets)
+
+
+@right("requests_met", "columns one after the other, a list of 0 and 1")
+def several():
+    def meets(rows, wish, tolerance):
+        found = torch.ones(len(rows), dtype=torch.bool)
+        for c in range(len(wish)):
+            if wish[c] == wish[c]:
+                low, high = wish[c] - tolerance[c], wish[c] + tolerance[c]
+                found &= (rows[:, c] >= low) & (rows[:, c] <= high)
+        return [int(one) for one in found]
+
+    return requests(meets)
+
+
+def met(text, says, rule):
+    @wrong("requests_met", text, says=says)
+    def several():
+        return requests(rule)
+
+
+met(
+    "an unknown value counts as met",
+    "unknown",
+    lambda r, w, t: (~((r - w).abs() > t)).all(1),
+)
+met(
+    "an unknown value counts as zero",
+    "unknown",
+    lambda r, w, t: (near(r.nan_to_num(0.0), w, t) | w.isnan()).all(1),
+)
+met(
+    "an unknown value spoils the row, asked for or not",
+    "not asked for",
+    lambda r, w, t: true_meets(r, w, t) & ~r.isnan().any(1),
+)
+met(
+    "strictly less, but a class may agree",
+    "is allowed",
+    lambda r, w, t: (((r - w).abs() < t) | (r == w) | w.isnan()).all(1),
+)
+met(
+    "a wish of zero asks for nothing",
+    "a wish of 0",
+    lambda r, w, t: (near(r, w, t) | w.isnan() | (w == 0)).all(1),
+)
+met(
+    "the first column must agree",
+    "tolerance of the first",
+    lambda r, w, t: true_meets(r, w, t) & ((r[:, 0] == w[0]) | w[0].isnan()),
+)
+met(
+    "always half",
+    "rows that meet",
+    lambda r, w, t: (
+        near(r, w, torch.where(t == 0, 0.0, 0.5)) | w.isnan()
+    ).all(1),
+)
+met(
+    "one tolerance for all",
+    "its own tolerance",
+    lambda r, w, t: (near(r, w, t.max()) | w.isnan()).all(1),
+)
+met(
+    "a tolerance relative to the wish",
+    "rows that meet",
+    lambda r, w, t: (near(r, w, t * w.abs()) | w.isnan()).all(1),
+)
+met(
+    "the mean difference",
+    "rows that meet",
+    lambda r, w, t: (r - w).abs().nanmean(1) <= t.mean(),
+)
+met(
+    "a distance to the wish",
+    "rows that meet",
+    lambda r, w, t: (
+        (r - w).nan_to_num(0.0).square().sum(1) <= t.square().sum()
+    ),
+)
+met(
+    "the sizes alone",
+    "rows that meet",
+    lambda r, w, t: (((r.abs() - w.abs()).abs() <= t) | w.isnan()).all(1),
+)
+met(
+    "only from below",
+    "take its size",
+    lambda r, w, t: ((w - r <= t) | w.isnan()).all(1),
+)
+met(
+    "twice the tolerance",
+    "rows that meet",
+    lambda r, w, t: (near(r, w, 2 * t) | w.isnan()).all(1),
+)
+met(
+    "the first three columns",
+    "rows that meet",
+    lambda r, w, t: (near(r, w, t) | w.isnan())[:, :3].all(1),
+)
+met(
+    "most of the conditions",
+    "rows that meet",
+    lambda r, w, t: (near(r, w, t) | w.isnan()).double().mean(1) > 0.6,
+)
+met(
+    "whole numbers",
+    "rows that meet",
+    lambda r, w, t: true_meets(r.round(), w.round(), t),
+)
+met(
+    "nobody meets a wish that asks for nothing",
+    "asks for nothing",
+    lambda r, w, t: true_meets(r, w, t) & ~w.isnan().all(),
+)
+met(
+    "the number of met conditions",
+    "rows that meet",
+    lambda r, w, t: (near(r, w, t) | w.isnan()).sum(1),
+)
+
+
+@wrong("requests_met", "fills the gaps of its input", says="in place")
+def several():
+    def meets(rows, wish, tolerance):
+        found = true_meets(rows, wish, tolerance)
+        wish[wish.isnan()] = 0.0
+        return found
+
+    return requests(meets)
+
+
+@wrong("requests_met", "all requests at once", says="expected one of")
+def several():
+    return requests(answer="ABCD")
 
 
 # --- a false condition -------------------------------------------------------
@@ -392,16 +921,15 @@ def several():
 @right("false_condition", "cross-entropy and torch.distributions")
 def several():
     def bound(model, x, to_encoder, to_decoder, noise):
-        with torch.no_grad():
-            mu, logvar = model.encode(x, to_encoder)
-            q = Normal(mu, torch.exp(0.5 * logvar))
-            z = q.mean + q.stddev * noise
-            logits = model.decode(z, to_decoder).flatten(1)
-            missed = binary_cross_entropy_with_logits(
-                logits, x, reduction="none"
-            ).sum(-1)
-            kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
-            return (-missed - kl).double()
+        mu, logvar = model.encode(x, to_encoder)
+        q = Normal(mu, torch.exp(0.5 * logvar))
+        z = q.mean + q.stddev * noise
+        logits = model.decode(z, to_decoder).flatten(1)
+        missed = binary_cross_entropy_with_logits(
+            logits, x, reduction="none"
+        ).sum(-1)
+        kl = kl_divergence(q, Normal(0.0, 1.0)).sum(-1)
+        return (-missed - kl).double()
 
     return false(bound, " Yes")
 
@@ -453,6 +981,152 @@ def several():
 @wrong("false_condition", "says that it is no bound", says="ask how q")
 def several():
     return false(answer="no")
+
+
+@right("false_condition", "softplus, in double precision, row by row")
+def several():
+    def bound(model, x, to_encoder, to_decoder, noise):
+        model.eval()
+        found = []
+        for i in range(len(x)):
+            one = slice(i, i + 1)
+            mu, logvar = model.encode(x[one], to_encoder[one])
+            z = mu + logvar.exp().sqrt() * noise[one]
+            logits = model.decode(z, to_decoder[one]).flatten().double()
+            missed = torch.nn.functional.softplus(logits) - x[i] * logits
+            kl = (mu**2 + logvar.exp() - 1 - logvar).sum() / 2
+            found.append(-missed.sum() - kl)
+        return torch.stack(found)
+
+    return false(bound, "YES")
+
+
+def told(text, says, bound):
+    @wrong("false_condition", text, says=says)
+    def several():
+        return false(bound)
+
+
+def parts(m, x, a, b, e):
+    mu, logvar = m.encode(x, a)
+    z = mu + (logvar / 2).exp() * e
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+    return mu, logvar, z, kl
+
+
+@torch.no_grad()
+def without_gradient(*args):
+    return elbo(*args)
+
+
+def detached_code(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    return m.log_likelihood(x, z.detach(), b) - kl
+
+
+def detached_kl(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    return m.log_likelihood(x, z, b) - kl.detach()
+
+
+def detached_noise(m, x, a, b, e):
+    mu, logvar, _, kl = parts(m, x, a, b, e)
+    z = mu + ((logvar / 2).exp() * e).detach()
+    return m.log_likelihood(x, z, b) - kl
+
+
+def frozen_decoder(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    with torch.no_grad():
+        now = m.log_likelihood(x, z, b)
+    return now - kl
+
+
+def pushed(m, x, a, b, e):
+    """The right values, with the gradient of the loss."""
+    found = elbo(m, x, a, b, e)
+    return 2 * found.detach() - found
+
+
+def with_probabilities(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    p = m.decode(z, b).flatten(1).sigmoid()
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(1) - kl
+
+
+def with_clamped_probabilities(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    p = m.decode(z, b).flatten(1).sigmoid().clamp(1e-6, 1 - 1e-6)
+    return (x * p.log() + (1 - x) * (1 - p).log()).sum(1) - kl
+
+
+def weighted(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    return m.log_likelihood(x, z, b) - m.beta * kl
+
+
+def one_condition(m, x, a, b, e):
+    return elbo(m, x, a, b[:1].expand(b.shape), e)
+
+
+def squared_error(m, x, a, b, e):
+    _, _, z, kl = parts(m, x, a, b, e)
+    return -(m.decode_mean(z, b).flatten(1) - x).square().sum(1) - kl
+
+
+told("under no_grad", "no gradient flows", without_gradient)
+told("a code without a gradient", "detach", detached_code)
+told("a KL without a gradient", "the gradient by", detached_kl)
+told("sigma without a gradient", "the gradient by", detached_noise)
+told("a decoder without a gradient", "gradient", frozen_decoder)
+told("the gradient of the loss", "the sign", pushed)
+told(
+    "NumPy",
+    "no gradient flows",
+    lambda *args: torch.from_numpy(elbo(*args).detach().numpy()),
+)
+told("probabilities", "NaN", with_probabilities)
+told("clamped probabilities", "the bound", with_clamped_probabilities)
+told("a KL weighted with beta", "beta", weighted)
+told("everybody told the first condition", "the bound", one_condition)
+told("squared errors", "the bound", squared_error)
+told(
+    "twice the noise",
+    "the bound",
+    lambda m, x, a, b, e: elbo(m, x, a, b, 2 * e),
+)
+told(
+    "the noise of the first digit",
+    "the bound",
+    lambda m, x, a, b, e: elbo(m, x, a, b, e[:1].expand(e.shape)),
+)
+told(
+    "the sum over the batch",
+    "the bound",
+    lambda *args: elbo(*args).sum(),
+)
+told(
+    "the KL averaged over the code",
+    "the bound",
+    lambda m, x, a, b, e: (
+        elbo(m, x, a, b, e) + parts(m, x, a, b, e)[3] * (1 - 1 / m.n_latent)
+    ),
+)
+told(
+    "half of the KL",
+    "the bound",
+    lambda m, x, a, b, e: elbo(m, x, a, b, e) + parts(m, x, a, b, e)[3] / 2,
+)
+
+
+@wrong("false_condition", "another word", says="expected one of")
+def several():
+    return false(answer="maybe")
+
+
+@wrong("false_condition", "no word", says="not answered yet")
+def several():
+    return false(answer=None)
 
 
 # --- two rings ---------------------------------------------------------------
@@ -511,12 +1185,12 @@ def several():
     return rings(lambda a: pair(a).T.contiguous())
 
 
-@wrong("two_rings", "one dimension for a circle", says="runs in a circle")
+@wrong("two_rings", "one dimension for a circle", says="not every answer")
 def several():
     return rings(left=(2, 1, 1, 0))
 
 
-@wrong("two_rings", "forgets the ring", says="which of two rings")
+@wrong("two_rings", "forgets the ring", says="not every answer")
 def several():
     return rings(left=[2, 2, 0, 0])
 
@@ -529,3 +1203,88 @@ def several():
 @wrong("two_rings", "no counts", says="not answered yet")
 def several():
     return rings(left=None)
+
+
+@right("two_rings", "a loop, and counts of several kinds")
+def several():
+    def tell(angle):
+        turns = [2 * math.pi * one / 360 for one in angle.tolist()]
+        return [(math.cos(turn), math.sin(turn)) for turn in turns]
+
+    return rings(tell, (2.0, np.int64(2), 1, 0))
+
+
+def turned(text, says, tell):
+    @wrong("two_rings", text, says=says)
+    def several():
+        return rings(tell)
+
+
+def upper(angle):
+    cosine = torch.deg2rad(angle).cos()
+    return torch.stack([cosine, (1 - cosine.square()).sqrt()], 1)
+
+
+def one_circle(angle):
+    angle = angle.clamp(-180, 180)
+    return pair(angle)
+
+
+turned("the sine from the cosine", "the condition", upper)
+turned("no angle beyond 180 degrees", "the condition", one_circle)
+turned(
+    "a rough pi",
+    "the condition",
+    lambda a: torch.stack([(a * 3.14 / 180).cos(), (a * 3.14 / 180).sin()], 1),
+)
+turned(
+    "half the angle",
+    "the condition",
+    lambda a: pair(a / 2),
+)
+turned(
+    "the other way round the circle",
+    "the condition",
+    lambda a: pair(-a),
+)
+turned(
+    "twice the size",
+    "the condition",
+    lambda a: 2 * pair(a),
+)
+turned(
+    "rounded",
+    "the condition",
+    lambda a: pair(a).round(decimals=2),
+)
+turned(
+    "whole degrees",
+    "the condition",
+    lambda a: pair(a.round()),
+)
+turned(
+    "a third column",
+    "the condition",
+    lambda a: torch.cat([pair(a), a[:, None]], 1),
+)
+turned(
+    "cosine and tangent",
+    "the condition",
+    lambda a: torch.stack([torch.deg2rad(a).cos(), torch.deg2rad(a).tan()], 1),
+)
+
+
+def panels(text, left, says="not every answer is right"):
+    @wrong("two_rings", text, says=says)
+    def several():
+        return rings(left=left)
+
+
+panels("the number of factors", (2, 1, 1, 0))
+panels("all the same", (2, 2, 2, 2))
+panels("in falling steps", (3, 2, 1, 0))
+panels("a code for what is told", [2, 2, 1, 1])
+panels("the other way round", (0, 1, 2, 2))
+panels("four dimensions", (4, 2, 1, 0), "expected one of")
+panels("half a dimension", (2, 2, 0.5, 0), "whole number")
+panels("words", ("two", "two", "one", "none"), "expected")

@@ -621,7 +621,7 @@ def _(model, rows):
     return optimised(CVAE(**(model.options | {"hidden": (4,)})), rows, 5)
 
 
-@learned("changes the rows", says="changes the rows")
+@learned("changes the rows", says="changes its argument number 2")
 def _(model, rows):
     optimised(model, rows, 5)
     rows.values.mul_(2)
