@@ -14,6 +14,26 @@ from minivae.objective import bernoulli_log_likelihood, gaussian_log_likelihood
 HALF = 0.5 * math.log(2 * math.pi)
 
 
+def gaussian(x, mean, log_sigma):
+    """Normal log densities of rows."""
+    return Normal(mean, log_sigma.exp()).log_prob(x).flatten(1).sum(-1)
+
+
+def coins(x, logits):
+    """Log probabilities of black and white rows."""
+    return (x * logits - softplus(logits)).flatten(1).sum(-1)
+
+
+@wrong("normal_log_density", "the package's own", says="asked to write here")
+def _(x, mean, log_sigma):
+    return gaussian_log_likelihood(x, mean, log_sigma)
+
+
+@wrong("bernoulli_from_logits", "the package's own", says="asked to write")
+def _(x, logits):
+    return bernoulli_log_likelihood(x, logits)
+
+
 # --- normal_log_density ------------------------------------------------------
 
 
@@ -123,12 +143,12 @@ def _(x, mean, log_sigma):
 
 @wrong("normal_log_density", "item() of log sigma", says="log_sigma")
 def _(x, mean, log_sigma):
-    return gaussian_log_likelihood(x, mean, log_sigma.item())
+    return gaussian(x, mean, torch.tensor(log_sigma.item()))
 
 
 @wrong("normal_log_density", "detached", says="no gradient")
 def _(x, mean, log_sigma):
-    return gaussian_log_likelihood(x, mean, log_sigma).detach()
+    return gaussian(x, mean, log_sigma).detach()
 
 
 # --- bernoulli_from_logits ---------------------------------------------------
@@ -183,7 +203,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "clamps the logits", says="holds it back")
 def _(x, logits):
-    return bernoulli_log_likelihood(x, logits.clamp(-30, 30))
+    return coins(x, logits.clamp(-30, 30))
 
 
 @wrong("bernoulli_from_logits", "log(1 + exp) overflows", says="200")
@@ -204,7 +224,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "the sign", says="the sign")
 def _(x, logits):
-    return -bernoulli_log_likelihood(x, logits)
+    return -coins(x, logits)
 
 
 @wrong("bernoulli_from_logits", "forgets the paper", says="paper is forgotten")
@@ -214,7 +234,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "detached", says="no gradient")
 def _(x, logits):
-    return bernoulli_log_likelihood(x, logits.detach())
+    return coins(x, logits.detach())
 
 
 # --- evidence_on_a_line ------------------------------------------------------
