@@ -15,6 +15,26 @@ from minivae.objective import bernoulli_log_likelihood, gaussian_log_likelihood
 HALF = 0.5 * math.log(2 * math.pi)
 
 
+def gaussian(x, mean, log_sigma):
+    """Normal log densities of rows."""
+    return Normal(mean, log_sigma.exp()).log_prob(x).flatten(1).sum(-1)
+
+
+def coins(x, logits):
+    """Log probabilities of black and white rows."""
+    return (x * logits - softplus(logits)).flatten(1).sum(-1)
+
+
+@wrong("normal_log_density", "the package's own", says="asked to write here")
+def _(x, mean, log_sigma):
+    return gaussian_log_likelihood(x, mean, log_sigma)
+
+
+@wrong("bernoulli_from_logits", "the package's own", says="asked to write")
+def _(x, logits):
+    return bernoulli_log_likelihood(x, logits)
+
+
 # --- normal_log_density ------------------------------------------------------
 
 
@@ -124,12 +144,12 @@ def _(x, mean, log_sigma):
 
 @wrong("normal_log_density", "item() of log sigma", says="log_sigma")
 def _(x, mean, log_sigma):
-    return gaussian_log_likelihood(x, mean, log_sigma.item())
+    return gaussian(x, mean, torch.tensor(log_sigma.item()))
 
 
 @wrong("normal_log_density", "detached", says="no gradient")
 def _(x, mean, log_sigma):
-    return gaussian_log_likelihood(x, mean, log_sigma).detach()
+    return gaussian(x, mean, log_sigma).detach()
 
 
 @right("normal_log_density", "dimension by dimension, in a list")
@@ -272,7 +292,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "clamps the logits", says="holds it back")
 def _(x, logits):
-    return bernoulli_log_likelihood(x, logits.clamp(-30, 30))
+    return coins(x, logits.clamp(-30, 30))
 
 
 @wrong("bernoulli_from_logits", "log(1 + exp) overflows", says="200")
@@ -293,7 +313,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "the sign", says="the sign")
 def _(x, logits):
-    return -bernoulli_log_likelihood(x, logits)
+    return -coins(x, logits)
 
 
 @wrong("bernoulli_from_logits", "forgets the paper", says="paper is forgotten")
@@ -303,7 +323,7 @@ def _(x, logits):
 
 @wrong("bernoulli_from_logits", "detached", says="no gradient")
 def _(x, logits):
-    return bernoulli_log_likelihood(x, logits.detach())
+    return coins(x, logits.detach())
 
 
 @right("bernoulli_from_logits", "the larger of two, and a small rest")
