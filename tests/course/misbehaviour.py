@@ -96,7 +96,7 @@ BAD = {
     raises: "raises NameError in line",
     raises_oddly: "raises SilentError",
     damages: "changes its input in place",
-    patches: "found",
+    patches: "uses the checks",
     lambda mu, logvar: None: "found None; does your code end in return",
     lambda mu, logvar: "KL": "found a str",
     lambda mu, logvar: [kl(mu, logvar)]: "expected one tensor",
