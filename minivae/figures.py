@@ -47,17 +47,11 @@ INK: dict[str, Any] = {
 }
 
 
-def _show_in_notebook() -> None:
-    """Let a notebook show figures as pictures and not as text."""
-    # whoever runs in a notebook has loaded this already
-    ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
+# a notebook shows figures as pictures and not as text; it has loaded IPython
+if (_ipython := sys.modules.get("IPython")) and _ipython.get_ipython():
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("png")
-
-
-_show_in_notebook()
+    set_matplotlib_formats("png")
 
 
 def _figure(width: float, height: float) -> Figure:

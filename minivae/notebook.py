@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from IPython.core.getipython import get_ipython
 from IPython.display import display
 from torch import Tensor
 
@@ -25,7 +24,7 @@ measurements: list[dict] = []
 
 
 def setup(seed: int = 0) -> None:
-    """Make a chapter reproducible, and its figures small enough to store.
+    """Make a chapter reproducible.
 
     Args:
         seed: of torch's global generator.
@@ -39,10 +38,6 @@ def setup(seed: int = 0) -> None:
     """
     torch.manual_seed(seed)
     measurements.clear()
-    if get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("png")
 
 
 def show(*objects: Any) -> None:

@@ -30,6 +30,7 @@ NO_EXAMPLE = {
     "minivae_course.__main__.marks": "reads the gradebook of nbgrader",
     "minivae_course.__main__.nbgrader": "starts nbgrader",
     "minivae_course.__main__.release": "starts nbgrader",
+    "minivae_course.grading.handed_out": "reads the gradebook of nbgrader",
     "minivae_course.process.serve": "lives in a process of its own",
     "minivae_course.process.warm": "starts a process that loads torch",
 }

@@ -633,6 +633,9 @@ def parts(what: str, value: object, names: str) -> list:
         value: a tuple, a list, or a tensor or array with one row for each.
         names: of the results, with commas between them.
 
+    Returns:
+        The results, in a list.
+
     Raises:
         WrongError: another number of results.
 

@@ -78,6 +78,10 @@ def remarks_of(nb: NotebookNode) -> list[str]:
 def remark(nb: NotebookNode, *texts: str) -> None:
     """Add to what grading has to say of a notebook.
 
+    Args:
+        nb: the notebook, which keeps the remarks in its metadata.
+        texts: one sentence each.
+
     Example:
         >>> from nbformat import v4
         >>> nb = v4.new_notebook()

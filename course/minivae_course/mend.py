@@ -118,8 +118,21 @@ def _markdown(source: str, metadata: dict) -> NotebookNode:
 def read(file: Path) -> NotebookNode:
     """A notebook, of whatever version, with only what counts of each cell.
 
+    Args:
+        file: to read.
+
+    Returns:
+        Its cells, as the present version of nbformat has them.
+
     Raises:
         UnreadableError: it is no JSON, or JSON of something else.
+
+    Example:
+        >>> file = Path("one.ipynb")
+        >>> _ = file.write_text('{"cells": [{"source": "x"}]}')
+        >>> [cell.source for cell in read(file).cells]
+        ['x']
+        >>> file.unlink()
     """
     content = file.read_bytes()
     if not content.strip():
@@ -190,6 +203,13 @@ def choose(
         expected: name of the file.
         handed: the cells that were handed out.
         files: to choose from; None takes all in the folder.
+
+    Returns:
+        The notebook, None if there is none, and the remarks.
+
+    Example:
+        >>> choose(Path("nowhere"), "one.ipynb", [])
+        (None, ['no notebook: found an empty folder, expected one.ipynb'])
     """
     files = _notebooks(folder, folder.rglob("*") if files is None else files)
     if not files:
@@ -356,6 +376,13 @@ def without_stubs(source: str, names: set[str]) -> str:
 
     Lines keep their numbers.
 
+    Args:
+        source: of the cell.
+        names: of the functions that may go.
+
+    Returns:
+        The source with empty lines in their place.
+
     Example:
         >>> without_stubs("x = 1\ndef f(): raise NotImplementedError", {"f"})
         'x = 1\n'
@@ -404,6 +431,13 @@ def _is_constant(node: ast.stmt) -> bool:
 
 def code_in(text: str, names: Iterable[str]) -> str:
     r"""Python within other text that defines one of these names, or "".
+
+    Args:
+        text: such as that of a Markdown cell.
+        names: of the functions that are looked for.
+
+    Returns:
+        The longest part that Python understands.
 
     Example:
         >>> code_in("My answer:\ndef f(x):\n    return x\nDone so.", ["f"])
@@ -462,12 +496,22 @@ def only_checks(source: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Text without what editors change by themselves."""
+    r"""Text without what editors change by themselves.
+
+    Example:
+        >>> plain("\n x = 1  \n")
+        'x = 1'
+    """
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 def claim(cell: NotebookNode) -> str:
-    """The grade_id that a submitted cell has, or ""."""
+    """The grade_id that a submitted cell has, or "".
+
+    Example:
+        >>> claim(v4.new_code_cell(metadata={"nbgrader": {"grade_id": "f"}}))
+        'f'
+    """
     marks = cell.metadata.get("nbgrader")
     name = marks.get("grade_id") if isinstance(marks, dict) else ""
     return name if isinstance(name, str) else ""
@@ -485,6 +529,10 @@ class Mended:
         handed: what was handed out, by name, in its order.
         seats: name of what was handed out -> number of the submitted cell.
         remarks: what was done.
+
+    Example:
+        >>> Mended([v4.new_code_cell("x = 1 ")], {}).texts
+        ['x = 1']
     """
 
     cells: list[NotebookNode]
