@@ -351,6 +351,13 @@ def new_digits(draws: Draws, new_digits: Student) -> None:
         "the dimensions of a code are not independent: draw each of them",
     )
     standard_normal("the codes", z)
+    # a spread that is a little off shows in more digits only
+    more = [
+        tensor("the sheet", sheet(model, n, seed + i), (n, 28, 28)).flatten(1)
+        for i in (1, 2)
+    ]
+    more = [_codes(model, pixels) for pixels in more]
+    standard_normal("the codes", torch.cat([z, *more]))
     # one digit is no special case
     single = [
         tensor("one digit", sheet(model, 1, seed + i), (1, 28, 28)).flatten(1)

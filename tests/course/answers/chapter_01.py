@@ -1015,7 +1015,7 @@ for _name, _text, _blank, _says in (
     ),
     ("a", "the first picture", lambda x: x[0], "blank A"),
     ("a", "a sharp picture", lambda x: x.mean(0).round(), "blank A"),
-    ("a", "divides by N - 1", lambda x: x.sum(0) / max(1, len(x) - 1), "A"),
+    ("a", "the sum over N - 1", lambda x: x.sum(0) / max(1, len(x) - 1), "A"),
     ("b", "twice as much", lambda x: 2 * x.var(0, False).sum(), "2 times"),
     ("b", "nothing remains", lambda x: 0.0, "blank B"),
     ("b", "the variance of all", lambda x: x.var(unbiased=False), "blank B"),

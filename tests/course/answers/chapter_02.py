@@ -875,7 +875,7 @@ for _text, _rule, _says in (
     (
         "closer to a training code than to a test code",
         lambda s, t, v: (nearest(s, t) < nearest(s, v)).double().mean(),
-        "than to a test code",
+        "closer_share",
     ),
     (
         "the farthest training code",
