@@ -11,6 +11,7 @@ import dis
 import functools
 import importlib
 import io
+import itertools
 import multiprocessing
 import operator
 import os
@@ -23,7 +24,7 @@ import sysconfig
 import tempfile
 import threading
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ class _Watch:
 
     Args:
         references: what it was to write, as "module:function".
-        args: functions among them may be called.
+        args: functions among them may be called, and methods of objects.
     """
 
     def __init__(self, references: Iterable[str], args: list) -> None:
@@ -154,7 +155,7 @@ class _Watch:
             find = operator.attrgetter(f"{name}.__code__")
             code = find(importlib.import_module(module))
             self.codes[code] = f"{module}.{name}"
-        self.allowed = {getattr(one, "__code__", None) for one in args}
+        self.allowed = {code for one in args for code in _codes_of(one)}
         self.seen: set[types.CodeType] = set()
 
     def __enter__(self) -> None:
@@ -182,6 +183,23 @@ class _Watch:
             for one in dis.get_instructions(code)
         ):
             self.used.add("minivae_course")
+
+
+def _codes_of(value: object) -> Iterator[types.CodeType]:
+    """What runs when a function is called, or a method of an object."""
+    whole = [value]
+    if isinstance(value, torch.nn.Module):
+        whole = list(value.modules())
+    elif isinstance(value, list | tuple):
+        yield from (code for one in value for code in _codes_of(one))
+    elif isinstance(value, dict):
+        yield from (code for one in value.values() for code in _codes_of(one))
+    for one in whole:
+        kinds = [vars(kind).values() for kind in type(one).__mro__]
+        for part in (one, *itertools.chain.from_iterable(kinds)):
+            part = getattr(part, "fget", part)  # of a property
+            if code := getattr(part, "__code__", None):
+                yield code
 
 
 def _asked_by_student(frame: types.FrameType) -> bool:

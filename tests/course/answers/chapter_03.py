@@ -210,17 +210,17 @@ for _text, _one, _says in (
     ),
     (
         "halves log sigma in the constant",
-        lambda x, m, s: gaussian_log_likelihood(x, m, s) + s * x.shape[1] / 2,
+        lambda x, m, s: gaussian(x, m, s) + s * x.shape[1] / 2,
         "",
     ),
     (
         "x detached",
-        lambda x, m, s: gaussian_log_likelihood(x.detach(), m, s),
+        lambda x, m, s: gaussian(x.detach(), m, s),
         "reaches x",
     ),
     (
         "mean detached",
-        lambda x, m, s: gaussian_log_likelihood(x, m.detach(), s),
+        lambda x, m, s: gaussian(x, m.detach(), s),
         "reaches mean",
     ),
 ):
@@ -229,13 +229,13 @@ for _text, _one, _says in (
 
 @wrong("normal_log_density", "a slope of its own", says="the gradient by")
 def _(x, mean, log_sigma):
-    found = gaussian_log_likelihood(x, mean, log_sigma)
+    found = gaussian(x, mean, log_sigma)
     return 2 * found - found.detach()
 
 
 @wrong("normal_log_density", "squares in place", says="in place")
 def _(x, mean, log_sigma):
-    found = gaussian_log_likelihood(x, mean, log_sigma)
+    found = gaussian(x, mean, log_sigma)
     x.data.sub_(mean).square_()
     return found
 
@@ -356,7 +356,7 @@ for _text, _rule, _says in (
     ),
     (
         "clamps the logits at 100",
-        lambda x, v: bernoulli_log_likelihood(x, v.clamp(-100, 100)),
+        lambda x, v: coins(x, v.clamp(-100, 100)),
         "holds it back",
     ),
     ("relu for softplus", coins_with(torch.relu), "the log-likelihood"),
@@ -383,24 +383,21 @@ for _text, _rule, _says in (
     ),
     (
         "the probability of the digit",
-        lambda x, v: bernoulli_log_likelihood(x, v).exp(),
+        lambda x, v: coins(x, v).exp(),
         "the log-likelihood",
     ),
     (
         "a slope from the clamped p",
         lambda x, v: (
-            bernoulli_log_likelihood(x, v).detach()
-            + bernoulli_log_likelihood(x, v.clamp(-13, 13))
-            - bernoulli_log_likelihood(x, v.clamp(-13, 13)).detach()
+            coins(x, v).detach()
+            + coins(x, v.clamp(-13, 13))
+            - coins(x, v.clamp(-13, 13)).detach()
         ),
         "the gradient by the logits",
     ),
     (
         "a slope that is twice as large",
-        lambda x, v: (
-            2 * bernoulli_log_likelihood(x, v)
-            - bernoulli_log_likelihood(x, v).detach()
-        ),
+        lambda x, v: 2 * coins(x, v) - coins(x, v).detach(),
         "the gradient by the logits",
     ),
 ):

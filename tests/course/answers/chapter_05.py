@@ -684,7 +684,7 @@ for _text, _change, _says in (
     ),
     (
         "numbers that hang together",
-        lambda z, seed: 0.95 * z + 0.05 * z.flip(1),
+        lambda z, seed: 0.9 * z + 0.1 * z.flip(1),
         "the codes",
     ),
     ("coins for codes", lambda z, seed: z.sign(), "the codes"),

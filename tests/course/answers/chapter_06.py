@@ -634,7 +634,7 @@ def spoils(what):
     return best_q
 
 
-wrong("best_q", "changes the images at the end", says="changed the images")(
+wrong("best_q", "changes the images at the end", says="argument number 2")(
     spoils(lambda model, x: x.add_(1e-3))
 )
 wrong("best_q", "changes the encoder at the end", says="changed the weights")(

@@ -634,7 +634,7 @@ a_loss(
     "the loss",
     lambda m, x, e: healthy(m, x, e[:1].expand(e.shape)),
 )
-a_loss("the mean over the batch", "the loss", lambda *a: healthy(*a).mean())
+a_loss("the mean of all losses", "the loss", lambda *a: healthy(*a).mean())
 a_loss(
     "the mean over the pixels",
     "averaged over the pixels",
@@ -1242,7 +1242,7 @@ judged("below the share of log n", lambda kl, n, s: kl < s * math.log(n))
 judged("half of what is needed", lambda kl, n, s: kl < fano(n, s) / 2)
 judged("nine tenths of it", lambda kl, n, s: kl < 0.9 * fano(n, s))
 judged("a tenth more than it", lambda kl, n, s: kl < 1.1 * fano(n, s))
-judged("in bits", lambda kl, n, s: kl < fano(n, s) / math.log(2))
+judged("a bound in bits", lambda kl, n, s: kl < fano(n, s) / math.log(2))
 judged("bits for nats", lambda kl, n, s: kl / math.log(2) < fano(n, s))
 judged("without the doubt", lambda kl, n, s: kl < fano(n, s) + doubt(s))
 judged(
