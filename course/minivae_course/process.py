@@ -186,7 +186,7 @@ class _Watch:
 
 
 def _codes_of(value: object) -> Iterator[types.CodeType]:
-    """What runs when a function is called, or a method of an object."""
+    """What runs when a function is called, an object or one of a class."""
     whole = [value]
     if isinstance(value, torch.nn.Module):
         whole = list(value.modules())
@@ -195,7 +195,8 @@ def _codes_of(value: object) -> Iterator[types.CodeType]:
     elif isinstance(value, dict):
         yield from (code for one in value.values() for code in _codes_of(one))
     for one in whole:
-        kinds = [vars(kind).values() for kind in type(one).__mro__]
+        above = (one if isinstance(one, type) else type(one)).__mro__
+        kinds = [vars(kind).values() for kind in above]
         for part in (one, *itertools.chain.from_iterable(kinds)):
             part = getattr(part, "fget", part)  # of a property
             if code := getattr(part, "__code__", None):
