@@ -554,6 +554,22 @@ def test_a_digit_can_be_drawn_wiped_and_taken(
         assert troubles == []
 
 
+def test_a_drawing_that_is_rubbed_out_is_told_to_be_gone(
+    browser, trained, digits, tmp_path
+):
+    widget = explorer(trained["VAE 2"], digits[:300], drawing=True)
+    with opened(browser, page_with(tmp_path / "p.html", widget)) as (page, _):
+        draw(page, (0.5, 0.45), (0.5, 0.55))
+        assert "VAE: z = (" in page.locator(".said").inner_text()
+        page.get_by_label("erase").check()
+        for x in (0.46, 0.5, 0.54):
+            draw(page, (x, 0.35), (x, 0.65))
+        assert page.locator(".said").inner_text() == "The pad is empty."
+        assert page.locator("ellipse").count() == 0
+        page.get_by_role("button", name="Clear").click()
+        assert not page.get_by_label("erase").is_checked()
+
+
 def test_the_pad_can_be_used_with_keys_alone(
     browser, trained, digits, tmp_path
 ):

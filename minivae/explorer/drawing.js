@@ -118,7 +118,10 @@ export class Pad {
     this.ring = make("span", { class: "ring", "aria-hidden": "true" });
     this.erase = make("input", { type: "checkbox" });
     this.clear = make("button", { type: "button", text: "Clear" });
-    this.clear.addEventListener("click", () => this.fill(null));
+    this.clear.addEventListener("click", () => {
+      this.erase.checked = false;
+      this.fill(null);
+    });
     this.root = make("div", { class: "pad" }, this.canvas, this.ring);
     this.canvas.dataset.lmSuppressShortcuts = "true";
     this.listen();
@@ -162,22 +165,28 @@ export class Pad {
       ];
     };
     canvas.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
+      // a second finger, or a palm, draws nothing
+      if (event.button || this.pointer !== undefined) return;
       event.preventDefault();
+      this.pointer = event.pointerId;
       canvas.setPointerCapture(event.pointerId);
       canvas.focus({ preventScroll: true });
       pen.at = place(event);
       this.draw(pen.at);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      if (event.pointerId !== this.pointer) return;
       // a fast hand makes more points than there are frames
       const points = event.getCoalescedEvents?.() ?? [];
       for (const point of points.length ? points : [event])
         this.draw(place(point));
     });
     for (const name of ["pointerup", "pointercancel"])
-      canvas.addEventListener(name, () => this.changed(true));
+      canvas.addEventListener(name, (event) => {
+        if (event.pointerId !== this.pointer) return;
+        this.pointer = undefined;
+        this.changed(true);
+      });
     canvas.addEventListener("keydown", (event) => this.press(event));
     canvas.addEventListener("blur", () => {
       pen.down = false;

@@ -503,6 +503,7 @@ const SILENT =
   "see works, but Python does not hear of it.";
 
 const NOTHING = new ArrayBuffer(0);
+const EMPTY = "The pad is empty.";
 
 class Explorer {
   constructor(model, el, panels, images) {
@@ -596,7 +597,9 @@ class Explorer {
     this.reader = this.panels.find(
       ({ map, panel }) => map?.grid() && !panel.n_classes,
     );
-    const text = this.reader ? "let the judge say" : "the one asked for";
+    const text = this.reader
+      ? `what the ${this.reader.panel.title} draws`
+      : "the one asked for";
     this.meant.append(make("option", { value: -1, text }));
     for (let digit = 0; digit < 10; digit++)
       this.meant.append(make("option", { value: digit, text: digit }));
@@ -636,7 +639,9 @@ class Explorer {
   /** Let all models read the pad; the last call of a stroke tells of it. */
   readDrawing(done) {
     const picture = this.pad.picture;
-    if (!picture && !this.model.get("drawn").byteLength) return;
+    const told = ["", EMPTY].includes(this.said.textContent);
+    if (!picture && told && !this.model.get("drawn").byteLength) return;
+    if (!picture) this.meant.value = -1;
     const bytes = picture?.map((v) => Math.round(255 * v)) ?? [];
     const drawn = new DataView(Uint8Array.from(bytes).buffer);
     this.set({ picked: -1, target: -1, drawn });
@@ -670,6 +675,8 @@ class Explorer {
   wipe() {
     if (!this.pad) return;
     this.pad.fill(null, true);
+    this.said.textContent = "";
+    this.meant.value = -1;
     paint(this.seen.getContext("2d"), new Float32Array(SIDE * SIDE));
   }
 
@@ -678,7 +685,7 @@ class Explorer {
     const said = this.panels.map(
       ({ panel, readout }) => `${panel.title}: ${readout.textContent}`,
     );
-    this.said.textContent = picture ? said.join(" ") : "The pad is empty.";
+    this.said.textContent = picture ? said.join(" ") : EMPTY;
   }
 
   makeLegend(colours) {
