@@ -541,6 +541,7 @@ def best_guess(
         )
     grid = torch.linspace(0, 1, 2001, dtype=torch.float64)
     some = draws.uniform(3, low=0.02, high=0.48).tolist()
+    some += [0.43, 0.48, 0.498]  # where the better guess changes sides
     for p in (0.0, 0.5, 1.0, *some, *(1 - one for one in some)):
         cost = p * (1 - grid) ** 2 + (1 - p) * grid**2
         sharp, best = min(float(cost[0]), float(cost[-1])), float(cost.min())

@@ -150,6 +150,11 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
         }
         found = suspect(betas, rate, distortion)
         equal("the suspects", found, off.double(), wrong)
+    # runs with other seeds need not lie on one curve
+    odd = torch.tensor([9.0, 7, 5]).double(), torch.tensor([50.0, 49, 55])
+    right = torch.tensor([-0.5, 3]).double()
+    wrong = {"a price has a sign: where both fall it is negative": right.abs()}
+    equal("the prices", price(odd[0], odd[1].double()), right, wrong)
     # numbers without rounding: prices of exactly 1, 4, 8 and 4
     betas = torch.tensor([1.0, 2, 4, 8, 16]).double()
     rate = torch.tensor([20.0, 18, 17, 13, 12]).double()

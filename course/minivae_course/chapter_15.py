@@ -131,10 +131,12 @@ def standardise(draws: Draws, standardise: Student) -> None:
     for n, n_test, width in ((30, 12, 5), (9, 1, 1), (15, 20, 7)):
         size = (10 ** draws.uniform(width, low=-3, high=3)).float()
         # one column with small values, which vary all the same
-        size[draws.whole(0, width)] = 2e-4
+        size[draws.whole(0, width)] = 1e-7
         place = 3 * size * draws.normal(width)
         train = draws.normal(n, width) * size + place
         test = draws.normal(n_test, width) * 1.5 * size + place + size
+        if n == 30:  # equal rows do not make a column constant
+            train[[1, 2, -1]] = train[0].clone()
         columns = torch.randperm(width, generator=draws.generator)
         for column in columns[: width // 3].tolist():
             _make_constant(draws, train, column)

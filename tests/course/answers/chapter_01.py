@@ -925,6 +925,11 @@ def several():
     )
 
 
+@wrong("best_guess", "changes sides at 0.49", says="blank C at p = 0.498")
+def several():
+    return _blanks(blank_c=lambda p: (p if p < 0.49 else 1 - p) - p * (1 - p))
+
+
 @wrong("best_guess", "the median picture", says="median")
 def several():
     return _blanks(blank_a=lambda x: x.median(0).values)

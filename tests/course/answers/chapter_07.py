@@ -105,6 +105,14 @@ def several():
     return {"prices": _price, "suspects": _suspect}
 
 
+@wrong("exchange_rate", "prices without a sign", says="a price has a sign")
+def several():
+    def prices(rate, distortion):
+        return _price(rate, distortion).abs()
+
+    return {"prices": prices, "suspects": _suspect}
+
+
 @right("exchange_rate", "a loop over the steps")
 def several():
     def prices(rate, distortion):

@@ -162,6 +162,25 @@ def standardise(train, test):
     return [scaler.transform(rows) for rows in (train, test)]
 
 
+def _by(constant):
+    def standardise(train, test):
+        spread = train.std(0, correction=0)
+        spread[constant(train)] = 1
+        mean = train.mean(0)
+        return (train - mean) / spread, (test - mean) / spread
+
+    return standardise
+
+
+for _text, _rule in (
+    ("constant by its ends", lambda x: x[0] == x[-1]),
+    ("constant by its first rows", lambda x: (x[:3] == x[0]).all(0)),
+    ("constant where two are equal", lambda x: (x[1:] == x[:-1]).any(0)),
+    ("constant below a millionth", lambda x: x.std(0) < 1e-6),
+):
+    wrong("standardise", _text, says="the training rows")(_by(_rule))
+
+
 @wrong("standardise", "the numbers of all rows", says="leak")
 def standardise(train, test):
     both = torch.cat([train, test])
