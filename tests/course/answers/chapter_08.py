@@ -849,7 +849,7 @@ for _text, _says, _second in (
     ("sigma is 1", "the spread", drawn(spread=0.0)),
     (
         "uniform noise",
-        "N(0, 1)",
+        "not normal",
         drawn(noise=lambda *s: math.sqrt(12) * (torch.rand(s) - 0.5)),
     ),
     ("noise from 0 to 1", "around its mean", drawn(noise=torch.rand)),
@@ -860,7 +860,7 @@ for _text, _says, _second in (
     ),
     (
         "noise cut at 2",
-        "N(0, 1)",
+        "not normal",
         drawn(noise=lambda *s: torch.randn(s).clamp(-2, 2)),
     ),
     (
@@ -870,7 +870,7 @@ for _text, _says, _second in (
     ),
     (
         "one noise for two codes",
-        "share their noise",
+        "used again",
         drawn(
             noise=lambda n, k: torch.randn((n + 1) // 2, k).repeat(2, 1)[:n]
         ),

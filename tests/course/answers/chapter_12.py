@@ -363,18 +363,18 @@ for _text, _says, _made in (
     ),
     (
         "uniform noise",
-        "N(0, 1)",
+        "not normal",
         filling(lambda *s: math.sqrt(12) * (torch.rand(s) - 0.5)),
     ),
     (
         "noise cut at 2",
-        "N(0, 1)",
+        "their spread",
         filling(lambda *s: torch.randn(s).clamp(-2, 2)),
     ),
     ("noise from 0 to 1", "the spread", filling(torch.rand)),
     (
         "noise for the code as one",
-        "share their noise",
+        "numbers of a row depend",
         filling(lambda *s: torch.randn(*s[:-1], 1).expand(s)),
     ),
     ("a code too far", "around the mean", filling(shift=0.5)),
@@ -926,7 +926,7 @@ for _text, _says, _first in (
 for _text, _says, _draw in (
     (
         "each way twice",
-        "share their noise",
+        "used again",
         lambda n, b, k: torch.randn((n + 1) // 2, b, k).repeat(2, 1, 1)[:n],
     ),
     (
