@@ -61,7 +61,8 @@ def handed_out(name=NAME):
 HANDED = handed_out()
 BY_NAME = {one.name: one for one in HANDED}
 CHECKS = [one.name for one in HANDED if one.is_check]
-SLOW = "check_more_dimensions"  # trains, and takes no part here
+# take seconds each, and no slip of these concerns them
+SLOW = {"check_more_dimensions", "check_new_digits"}
 
 
 def solved():
@@ -348,7 +349,7 @@ def graded(nb):
         found = {
             name: submission.verdict(name.removeprefix("check_"))
             for name in CHECKS
-            if name != SLOW
+            if name not in SLOW
         }
     finally:
         submission.close()
