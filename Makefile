@@ -30,7 +30,7 @@ ADDRESS = file://$(subst $(EMPTY) $(EMPTY),%20,$(CURDIR))/$(PAGE)
 
 .DEFAULT_GOAL := help
 .PHONY: help book pdf serve test test-all release-check lint nbval faults \
-  mutants bench lab course refresh appendices exercises format lock clean
+  mutants bench lab course refresh seeds appendices exercises format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -100,6 +100,9 @@ course: $(VENV)/.ready ## open JupyterLab with nbgrader in [COURSE=folder]
 
 refresh: $(VENV)/.ready ## store what is out of date anew [CHAPTER=name, --all]
 	$(VENV)/bin/python book/_ext/refresh.py $(CHAPTER)
+
+seeds: $(VENV)/.ready ## run chapters with other seeds: which claims hold?
+	$(VENV)/bin/python book/_ext/seeds.py $(CHAPTER)
 
 appendices: $(VENV)/.ready ## write claims, versions, package and API pages
 	$(VENV)/bin/python book/_ext/appendices.py

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import prose
 import pytest
+import torch
 import yaml
 
 import minivae
@@ -33,6 +34,7 @@ def extension(name):
 
 
 refresh, appendices = extension("refresh"), extension("appendices")
+seeds = extension("seeds")
 glossary_links = extension("glossary_links")
 install_cell = extension("install_cell")
 
@@ -268,6 +270,68 @@ def test_what_each_claim_measured_is_stored(path):
         for value in one["measured"].values():
             assert isinstance(value, str)
             assert 0 < len(value) <= 90
+
+
+@numbered
+def test_a_claim_that_a_seed_refuses_speaks_of_one_run(path):
+    table = appendices.seeds_table().get(path.stem, {})
+    notebook = nbformat.read(path, as_version=4)
+    sentences = [c["sentence"] for c in appendices.claims_of(notebook)]
+    for sentence in filter(table.__contains__, sentences):
+        runs = [run for digits in table[sentence].values() for run in digits]
+        assert len(runs) == len(seeds.DIGITS) * len(seeds.SEEDS), sentence
+        held = all(run["holds"] for run in runs)
+        assert held or "this run" in sentence, sentence
+
+
+@pytest.mark.filterwarnings("default:seeds older")
+def test_claims_not_yet_run_with_other_seeds_are_listed():
+    """A warning, as for outputs: `make seeds` takes an hour."""
+    if names := seeds.out_of_date():
+        warnings.warn(
+            f"seeds older than the claims of {', '.join(names)}: make seeds",
+            stacklevel=1,
+        )
+
+
+def test_other_seeds_draw_other_numbers_and_note_what_fails(tmp_path):
+    pytest.importorskip("ipykernel")
+    source = """
+import torch
+from minivae.data import seeded
+from minivae.notebook import claim, setup
+setup()
+drawn = torch.rand(())
+own = torch.rand((), generator=torch.Generator().manual_seed(4))
+engine = torch.rand((), generator=seeded("cpu", "noise", 1))
+claim("They differ.", drawn == 0, drawn=drawn, own=own, engine=engine)
+claim("It went on.", drawn >= 0, drawn=drawn)
+"""
+    path = tmp_path / "00_try.ipynb"
+    cell = nbformat.v4.new_code_cell(source)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    runs = [seeds.run(path, "builtin", seed) for seed in (0, 1, 1)]
+    assert [[c["holds"] for c in run] for run in runs] == [[False, True]] * 3
+    first, other, again = (run[0]["measured"] for run in runs)
+    assert other == again
+    assert all(first[name] != other[name] for name in first)
+    torch.manual_seed(0)
+    assert float(first["drawn"]) == pytest.approx(float(torch.rand(())), 2e-3)
+
+
+def test_the_spread_over_seeds_is_told_in_a_line():
+    found = {
+        "mnist": [
+            {"holds": True, "x": "1,200", "each": "[1, 2]"},
+            {"holds": True, "x": "999", "each": "[2, 2]"},
+            {"holds": False, "x": "-3.5", "each": "[3, 2]"},
+        ],
+        "builtin": [{"holds": True, "x": "7", "each": "[1, 2]"}] * 3,
+    }
+    assert appendices.other_seeds(found) == (
+        "it holds in 5 of 6 runs; MNIST `x: -3.5 to 1,200`"
+    )
+    assert appendices.other_seeds({}) == "not run yet"
 
 
 def test_a_chapter_is_stored_with_its_claims_and_twice_the_same(tmp_path):

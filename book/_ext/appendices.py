@@ -26,6 +26,7 @@ import install_cell
 
 BOOK = Path(__file__).resolve().parents[1]
 APPENDIX = BOOK / "appendix"
+SEEDS = APPENDIX / "seeds.json"  # written by seeds.py
 PACKAGES = (
     BOOK.parent / "minivae",
     BOOK.parent / "course" / "minivae_course",
@@ -122,9 +123,36 @@ def code(text: str) -> str:
     return f"{ticks}{pad}{text}{pad}{ticks}"
 
 
+def seeds_table() -> dict:
+    """Chapter -> sentence -> digits -> what each seed gave."""
+    return json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
+
+
+def other_seeds(found: dict[str, list[dict]]) -> str:
+    """How often a claim held with all seeds, and between which values."""
+    runs = [run for entries in found.values() for run in entries]
+    if not runs:
+        return "not run yet"
+    text = f"it holds in {sum(r['holds'] for r in runs)} of {len(runs)} runs"
+    for digits, entries in found.items():
+        ranges = []
+        for name in entries[0]:
+            texts = [entry.get(name, "") for entry in entries]
+            try:
+                texts.sort(key=lambda text: float(text.replace(",", "")))
+            except (AttributeError, ValueError):
+                continue  # not a number: several, or a word
+            if texts[0] != texts[-1]:
+                ranges.append(code(f"{name}: {texts[0]} to {texts[-1]}"))
+        title = {"mnist": "MNIST", "builtin": "built-in"}[digits]
+        text += f"; {title} {', '.join(ranges)}" if ranges else ""
+    return text
+
+
 def claims_page() -> str:
     """Every claim of the book with its values and a link."""
     parts, total, n_chapters = [], 0, 0
+    table = seeds_table()
     for path in chapters():
         notebook = nbformat.read(path, as_version=4)
         lines = []
@@ -134,11 +162,13 @@ def claims_page() -> str:
                 code(f"{name} = {value}")
                 for name, value in c["measured"].items()
             )
+            anew = table.get(path.stem, {}).get(c["sentence"], {})
             pad = " " * len(f"{n}. ")
             lines.append(
                 f"{n}. **{escape(c['sentence'])}**\n\n"
                 f"{pad}Measured: {measured or 'not stored yet'}.\\\n"
                 f"{pad}Holds if: {code(c['condition'])}.\\\n"
+                f"{pad}Three seeds: {other_seeds(anew)}.\\\n"
                 f"{pad}Where: [{c['heading']}]({link}).\n"
             )
         if lines:
@@ -155,7 +185,10 @@ Below each sentence stands what was measured on MNIST when the chapter was
 last stored, in the run that [Versions and run times](versions.md) describes,
 and the condition with its tolerance, as it stands in the code. Names in a
 condition are variables of the chapter. Long values are cut short, numbers
-have about three digits.
+have about three digits. After that stands what became of the claim when the
+whole chapter was run with three seeds on either data set, and between which
+values the measured numbers lay. A claim that one of these runs refuses says
+in its own words that it speaks of one run.
 
 """ + "\n".join(parts)
 
