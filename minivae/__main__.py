@@ -180,8 +180,8 @@ def run_train(args: argparse.Namespace) -> dict:
     options = {k: v for k, v in chosen.items() if v is not None}
     if options and args.model == "ae":
         raise ValueError(
-            f"--{next(iter(options))}: an autoencoder has none; leave it out, "
-            "or train --model vae"
+            f"--{next(iter(options)).replace('_', '-')}: an autoencoder has "
+            "none; leave it out, or train --model vae"
         )
     pixels = args.condition == "pixels"
     if args.condition and args.model != "cvae":

@@ -347,6 +347,8 @@ def log_evidence(
     log_cell = model.n_latent * math.log(2 * limit / n)
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     groups = [torch.arange(len(x))]
+    if model.condition_vector(y, len(x)) is None:
+        y = None  # it is told nothing
     if y is not None:  # rows of one condition share the decoder's work
         y = y.cpu()
         # NaN, a withheld condition, would not be equal to itself

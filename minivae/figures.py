@@ -74,20 +74,18 @@ def _array(values: Any, dtype: type | None = None) -> np.ndarray:
 def _pictures(images: Any) -> np.ndarray:
     """Grey pictures as (N, h, w), and those in colour as (N, h, w, 3)."""
     images = _array(images, float)
-    channels = images.shape[1] if images.ndim == 4 else 0
-    if images.ndim == 3:
-        return images
-    if channels == 1:
-        return images[:, 0]
-    if channels == 3:
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    elif images.ndim == 4 and images.shape[1] == 3:
         images = np.moveaxis(images, 1, -1)
-    elif images.ndim != 4 or images.shape[-1] != 3:
+    colour = images.ndim == 4 and images.shape[-1] == 3
+    if 0 in images.shape or not (images.ndim == 3 or colour):
         raise ValueError(
             "images: expected (N, h, w), (N, 1, h, w), (N, 3, h, w) or (N, "
             f"h, w, 3), got {images.shape}; give pictures, and show numbers "
             "with curves or bars"
         )
-    return images.clip(0, 1)
+    return images.clip(0, 1) if colour else images
 
 
 def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
@@ -227,7 +225,7 @@ def latent_scatter(
     """
     figure = _figure(width, width / len(maps) + (0.7 if len(maps) > 1 else 0))
     for i, (title, (codes, labels)) in enumerate(maps.items()):
-        codes, labels = _array(codes), _array(labels)
+        codes, labels = _array(codes), _array(labels, int)
         axes = figure.add_subplot(1, len(maps), i + 1)
         for digit in np.unique(labels):
             z1, z2 = codes[labels == digit].T
@@ -252,7 +250,8 @@ def latent_scatter(
         axes.grid(alpha=0.2)
     if ellipses is not None:
         for mu, sigma, digit in zip(*map(_array, ellipses)):
-            _ellipse(axes, mu, sigma, ec=DIGIT_COLOURS[digit % 10], lw=1)
+            colour = DIGIT_COLOURS[int(digit) % 10]
+            _ellipse(axes, mu, sigma, ec=colour, lw=1)
     return figure
 
 

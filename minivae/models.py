@@ -360,7 +360,9 @@ class VAE(Autoencoder):
         self, x: Tensor, z: Tensor, y: Tensor | None = None
     ) -> Tensor:
         """log p(x|z) in nats, (..., B), of x (B, *shape), z (..., B, L)."""
-        x, params = self._rows(x), self.decode(z, y)
+        x = self._rows(x)
+        _check_code(x, z)
+        params = self.decode(z, y)
         nats = self.likelihood.log_prob(x, params)
         if nats.shape != z.shape[:-1]:
             raise ValueError(
@@ -414,7 +416,6 @@ class VAE(Autoencoder):
         """The terms of `forward` for K samples."""
         mu, logvar = (p.expand(self.n_samples, -1, -1) for p in (mu, logvar))
         z = reparameterize(mu, logvar, noise)  # (K, B, L)
-        _check_code(x, z)
         told = self.condition_vector(y, len(x))
         log_likelihood = self.log_likelihood(x, z, y)  # (K, B)
         # gradients reach the encoder through z alone
@@ -467,7 +468,7 @@ def _size(out: object) -> object:
 
 def _check_code(x: Tensor, code: Tensor) -> None:
     """Name x, where it is so large that its code is infinite."""
-    if not code.requires_grad and not validate.is_finite(code):
+    if not validate.is_finite(code):
         raise ValueError(
             "x: expected values of which the encoder makes a finite code, got "
             f"{x.min():.3g} to {x.max():.3g}; standardise them"

@@ -189,7 +189,8 @@ def few_labels(
         the label is withheld, and no other labels.
 
     Raises:
-        ValueError: there are no labels, or the share is another.
+        TypeError, ValueError: there are no labels, or an option is out of
+            range.
 
     Example:
         >>> images = torch.zeros(6, 28, 28, dtype=torch.uint8)
@@ -198,10 +199,14 @@ def few_labels(
         >>> len(few), few.conditions.isnan().sum().item()
         (8, 4)
     """
-    if digits.labels is None or not 0 <= share < 1:
+    validate.kind("digits", digits, Images)
+    n_per_class = validate.whole("n_per_class", n_per_class, 1, 10)
+    seed = validate.whole("seed", seed, 0, 0)
+    share = validate.probability("share", share)
+    if digits.labels is None or share == 1:
         raise ValueError(
-            "digits, share: expected labelled pictures and a share from 0 to "
-            f"below 1, got {digits!r} and {share!r:.40}; see `Images`"
+            "digits, share: expected labelled pictures and a share below 1, "
+            f"got {digits!r} and {share:g}; see `Images`"
         )
     n, y = len(digits), torch.full((len(digits), 1), math.nan)
     order = torch.randperm(n, generator=seeded("cpu", "few labels", seed))

@@ -431,7 +431,7 @@ def finite(
             ...
         ValueError: x: expected values in [0, 1], got 0.5 to 300; ...
     """
-    if value.requires_grad or not _can_look(value):
+    if not _can_look(value):
         return
     low, high = (v.item() for v in torch.aminmax(value))
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -527,6 +527,7 @@ def _can_look(value: Tensor) -> bool:
     # only where that costs nothing: not on a GPU, not while compiling
     return (
         type(value) is Tensor
+        and not value.requires_grad
         and value.device.type == "cpu"
         and value.numel() > 0
         and not torch.compiler.is_compiling()

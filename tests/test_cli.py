@@ -357,6 +357,8 @@ BAD = [
     (f"{TRAIN} --checkpoint RUNS/vae.pt", "n_latent"),
     (f"{TRAIN} --model ae --beta 2", "--beta"),
     (f"{TRAIN} --model ae --beta 0", "--beta"),
+    (f"{TRAIN} --model ae --n-samples 2", "--n-samples"),
+    (f"{TRAIN} --model ae --free-bits 1", "--free-bits"),
     ("evaluate", "--checkpoint"),
     ("evaluate --data builtin --checkpoint RUNS/no.pt", "no.pt"),
     ("evaluate --data builtin --checkpoint RUNS", "checkpoint"),

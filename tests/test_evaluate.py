@@ -442,8 +442,24 @@ def test_each_image_is_scored_under_its_own_condition(case):
         y[5], x[9] = y[3], x[3]
     found = log_evidence(model, x, y)
     close(found, [integral(model, *pair) for pair in zip(x, y)], 1e-4)
-    with refused("y:"):
-        log_evidence(model, x)
+    # with another number of conditions, rows would be left out unnoticed
+    for wrong in (None, y[:11], torch.cat([y, y[:1]]), y.tolist()):
+        with refused("y:"):
+            log_evidence(model, x, wrong)
+
+
+def test_the_evidence_of_a_model_that_is_told_nothing_needs_no_labels():
+    model, x = loud(VAE(1, (6,), shape=(4,))), draw(6, 4).sigmoid()
+    for y in (torch.arange(6), torch.zeros(3, dtype=torch.int64)):
+        assert torch.equal(log_evidence(model, x, y), log_evidence(model, x))
+
+
+def test_an_x_too_large_for_a_code_is_named():
+    model = VAE(2, (), likelihood="gaussian", shape=(4,))
+    data = Table(1e20 * draw(6, 4))
+    for score in (evaluate, log_likelihood):
+        with refused("x: expected values of which the encoder makes"):
+            score(model, data)
 
 
 def test_withheld_conditions_share_the_work_of_the_decoder():

@@ -236,6 +236,24 @@ def test_more_than_ten_classes_have_colours():
     assert [t.get_text() for t in axes.texts] == [str(i) for i in range(12)]
 
 
+def test_classes_may_be_a_column_of_conditions():
+    maps, numbers = (
+        {"a": (CODES, DIGITS)},
+        {"a": (CODES, DIGITS.astype(float))},
+    )
+    rings = CODES[:3], abs(CODES[3:6]), np.array([0.0, 5.0, 9.0])
+    (plain,) = figures.latent_scatter(maps).axes
+    (axes,) = figures.latent_scatter(numbers, rings).axes
+    for text, same in zip(plain.texts, axes.texts, strict=True):
+        assert text.get_text() == same.get_text()
+
+
+def test_no_pictures_are_refused():
+    for shape in ((0, 5, 4), (0, 3, 5, 4), (3, 0, 4)):
+        with refused("images:"):
+            figures.image_grid(np.zeros(shape))
+
+
 def test_a_grid_is_nearly_square_and_labelled():
     figure = figures.image_grid(
         IMAGES,

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from conftest import close, refused, same, untouched_rng
@@ -15,6 +16,7 @@ from minivae import (
     M2,
     CheckpointError,
     Images,
+    Table,
     TrainConfig,
     checkpoint,
     evaluate,
@@ -375,9 +377,22 @@ def test_few_labels_needs_labels_and_a_share_of_others():
     images = torch.zeros(6, 28, 28, dtype=torch.uint8)
     with refused("digits, share:"):
         few_labels(Images(images))
-    for share in (1.0, -0.1, math.nan):
-        with refused("digits, share:"):
-            few_labels(Images(images, torch.arange(6)), 1, share=share)
+    labelled = Images(images, torch.arange(6))
+    with refused("digits, share:"):
+        few_labels(labelled, 1, share=1.0)
+    for name, wrong in (
+        ("share", (-0.1, 1.1, math.nan, "0.3")),
+        ("n_per_class", (0, 1.5, "1")),
+        ("seed", (-1, "a")),
+    ):
+        for value in wrong:
+            with refused(f"{name}:"):
+                few_labels(labelled, **{name: value})
+    with refused("digits:", TypeError):
+        few_labels(Table(images.flatten(1).float()))
+    plain = few_labels(labelled, 1, 2, 0.5).conditions
+    options = np.int64(1), torch.tensor(2), torch.tensor(0.5)
+    assert torch.equal(few_labels(labelled, *options).conditions, plain)
 
 
 def test_probabilities_of_labels():

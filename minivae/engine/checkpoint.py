@@ -181,7 +181,8 @@ def load(path: str | Path) -> dict[str, Any]:
         reason = str(error)[:120] if known else "more than plain tensors"
         raise CheckpointError(
             f"{path} ({size} bytes): not a whole minivae checkpoint "
-            f"({reason}); restore it from a copy, or delete it and train again"
+            f"({reason}); check the path, restore the file from a copy, or "
+            "train to another one"
         ) from error
     if state["format"] > FORMAT:
         raise CheckpointError(
