@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import re
 import signal
 import sys
 from dataclasses import fields
@@ -33,19 +34,8 @@ from minivae.train import TrainConfig, fit
 
 MODELS = {"ae": Autoencoder, "vae": VAE, "cvae": CVAE}
 QUARTERS = "quarters that are given, for a cvae that is told pixels"
-OPTIONS = {  # of `TrainConfig`
-    "epochs": "passes over the data",
-    "batch_size": "rows in a batch; by the size of the data if not given",
-    "lr": "step size of Adam; by the batch size if not given",
-    "warmup": "steps until the step size is reached",
-    "decay": "share of the steps, the last, in which it falls to 0",
-    "kl_warmup": "steps until the KL has its full weight",
-    "kl_cycles": "how often the KL warms up, with as many steps between",
-    "seed": "selects initial weights, order and noise",
-    "device": "auto is CUDA, else MPS, else the CPU",
-    "precision": "of matrix products; auto is the fastest that is safe",
-    "compile": "torch.compile; auto is where the run is long enough",
-}
+# what the text of `TrainConfig` says of each option
+ABOUT = dict(re.findall(r" (\w+): (.+)\.\n", TrainConfig.__doc__ or ""))
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -80,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True)
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name,
             help=text,
@@ -88,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
             formatter_class=_Help,
         )
+        one.set_defaults(run=run)
         one.add_argument(
             "--data",
             default="auto",
@@ -99,7 +90,8 @@ def parser() -> argparse.ArgumentParser:
         )
         return one
 
-    train = command("train", "Train a model and score it on the test set.")
+    text = "Train a model and score it on the test set."
+    train = command("train", run_train, text)
     add = train.add_argument
     add("--model", required=True, choices=tuple(MODELS), help="kind of model")
     add("--n-latent", type=int, default=20, help="numbers in a code")
@@ -131,19 +123,21 @@ def parser() -> argparse.ArgumentParser:
             type=kind.get(option.type, option.type),
             default=option.default,
             choices=words.get(option.name),
-            help=OPTIONS[option.name],
+            help=ABOUT.get(option.name),
         )
     add("--checkpoint", help="save here, and resume from here")
 
-    score = command("evaluate", "Score a trained model on the test set.")
+    text = "Score a trained model on the test set."
+    score = command("evaluate", run_evaluate, text)
     score.add_argument("--checkpoint", required=True, help="file to read")
     score.add_argument(
         "--samples", type=int, default=100, help="codes for the likelihood"
     )
     score.add_argument("--given", type=int, help=QUARTERS)
-    score.add_argument("--device", default="auto", help=OPTIONS["device"])
+    device = ABOUT.get("device")
+    score.add_argument("--device", default="auto", help=device)
 
-    draw = command("sample", "Draw new digits.")
+    draw = command("sample", run_sample, "Draw new digits.")
     add = draw.add_argument
     add("--checkpoint", required=True, help="file to read")
     add("--digit", type=int, help="0 to 9, for a cvae; all in turn if not")
@@ -249,14 +243,11 @@ def run_evaluate(args: argparse.Namespace) -> dict:
         nats = completion_likelihood(model, test, args.given, args.samples)
         about = {"given": args.given, "n": len(test), "data": test.source}
         return {"negative_cll": -nats} | about
-    scores: dict[str, float | None] = dict.fromkeys(
-        ("elbo", "kl", "log_likelihood")
-    )
-    scores |= evaluate(model, test)
+    none = dict.fromkeys(("elbo", "kl", "log_likelihood"))
+    scores: dict[str, float | None] = none | evaluate(model, test)
     if isinstance(model, VAE):
-        scores["log_likelihood"] = log_likelihood(
-            model, test, args.samples, progress=True
-        )
+        found = log_likelihood(model, test, args.samples, progress=True)
+        scores["log_likelihood"] = found
     return scores | {"n": len(test), "data": test.source}
 
 
@@ -380,23 +371,13 @@ def main(words: list[str] | None = None) -> int:
         2
     """
     args = parser().parse_args(words)
-    commands = {
-        "train": run_train,
-        "evaluate": run_evaluate,
-        "sample": run_sample,
-    }
+    mistakes = CheckpointError, data.DatasetError, OSError
     try:
         with processes() as shared:
-            result = commands[args.command](args)
+            result = args.run(args)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except (
-        CheckpointError,
-        data.DatasetError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*mistakes, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if shared.rank:

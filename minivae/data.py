@@ -465,7 +465,13 @@ def batches(
     validate.function("prepare", prepare, "Bernoulli().prepare")
     data = data.to(validate.device(device))
     y = data.y
-    dropout = _check_dropout(condition_dropout, y)
+    dropout = validate.probability("condition_dropout", condition_dropout)
+    if dropout and (y is None or not y.is_floating_point()):
+        raise ValueError(
+            "condition_dropout: expected data with conditions, float32 "
+            f"(N, C), got {'none' if y is None else y.dtype}; set their "
+            "conditions, or leave it out"
+        )
     order = torch.arange(len(data))
     if shuffle:
         order = torch.randperm(
@@ -510,17 +516,6 @@ def check_rows(name: str, data: object) -> None:
             "wrap the tensors: Images(x, y) for pictures as uint8, Table(x, "
             "y) for rows of other numbers"
         )
-
-
-def _check_dropout(dropout: float, y: Tensor | None) -> float:
-    dropout = validate.probability("condition_dropout", dropout)
-    if dropout and (y is None or not y.is_floating_point()):
-        raise ValueError(
-            "condition_dropout: expected data with conditions, float32 "
-            f"(N, C), got {'none' if y is None else y.dtype}; set their "
-            "conditions, or leave it out"
-        )
-    return dropout
 
 
 def load_digits(
@@ -596,50 +591,43 @@ def _torchvision(
     name: str, split: str, root: str | Path | None, seconds: float
 ) -> Images:
     class_name, mirrors = TORCHVISION[name]
-    folder = _root(root) / class_name / "raw"
+    root = _root(root)
+    folder = root / class_name / "raw"
     prefix = "train" if split == "train" else "t10k"
     deadline = time.monotonic() + seconds
     _sweep(folder)
     parts = []
-    for kind in ("images-idx3", "labels-idx1"):
-        file = folder / f"{prefix}-{kind}-ubyte"
-        if wrong := _fault(name, file):
-            if content := _elsewhere(name, _root(root), class_name, file.name):
-                parts.append(content)
-                continue
-            # here, since to load torchvision takes a second
-            from torchvision import datasets
-
-            archive = f"{file.name}.gz"
-            md5 = dict(getattr(datasets, class_name).resources)[archive]
-            fault = _fetch([m + archive for m in mirrors], md5, file, deadline)
-            # another process may have put the file there meanwhile
-            if fault and _fault(name, file):
-                raise DatasetError(
-                    f"{wrong}; fetching it failed ({fault:.60}); put it "
-                    "there, or set MINIVAE_DATA to the folder that has "
-                    f"{class_name}/raw in it"
-                )
-        try:
-            parts.append(file.read_bytes())
-        except OSError as error:
-            raise DatasetError(_unreadable(folder, prefix, name, error)) from (
-                error
-            )
     try:
+        for kind in ("images-idx3", "labels-idx1"):
+            file = folder / f"{prefix}-{kind}-ubyte"
+            if wrong := _fault(name, file):
+                if content := _elsewhere(name, root, class_name, file.name):
+                    parts.append(content)
+                    continue
+                # here, since to load torchvision takes a second
+                from torchvision import datasets
+
+                archive = f"{file.name}.gz"
+                md5 = dict(getattr(datasets, class_name).resources)[archive]
+                urls = [mirror + archive for mirror in mirrors]
+                fault = _fetch(urls, md5, file, deadline)
+                # another process may have put the file there meanwhile
+                if fault and _fault(name, file):
+                    raise DatasetError(
+                        f"{wrong}; fetching it failed ({fault:.60}); put it "
+                        "there, or set MINIVAE_DATA to the folder that has "
+                        f"{class_name}/raw in it"
+                    )
+            parts.append(file.read_bytes())
         images, labels = map(_read_idx, parts)
         if (labels > 9).any():  # all these sets have ten classes
             raise ValueError(f"a label of {labels.max()}")
         return Images(images, labels.long(), name, split)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(_unreadable(folder, prefix, name, error)) from error
-
-
-def _unreadable(folder: Path, prefix: str, name: str, error: Exception) -> str:
-    return (
-        f"{folder}: {prefix}-* is unreadable as {name} ({error!s:.150}); "
-        "delete these files and run again to fetch them anew"
-    )
+    except (OSError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{folder}: {prefix}-* is unreadable as {name} ({error!s:.150}); "
+            "delete these files and run again to fetch them anew"
+        ) from error
 
 
 def _elsewhere(

@@ -37,14 +37,14 @@ DIGIT_COLOURS = (
     "#882255",
     "#777777",
 )
+# and of these five that differ most, for lines and bars
+SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
 DOTS: dict[str, Any] = {"s": 3, "alpha": 0.5, "lw": 0, "rasterized": True}
 MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
-INK: dict[str, Any] = {
-    "cmap": "gray_r",
-    "vmin": 0,
-    "vmax": 1,
-    "interpolation": "nearest",
-}
+INK: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
+INK["interpolation"] = "nearest"
+SHADE: dict[str, Any] = {"cmap": "Purples", "origin": "lower"}
+SHADE["aspect"] = "auto"
 
 
 # a notebook shows figures as pictures and not as text; it has loaded IPython
@@ -236,15 +236,12 @@ def latent_scatter(
             box = {"boxstyle": "circle,pad=0.2", "fc": "white", "lw": 1.5}
             box["ec"] = DIGIT_COLOURS[digit % 10]
             axes.text(a, b, str(digit), weight="bold", bbox=box, **MIDDLE)
+        low, high = np.quantile(codes, [0.005, 0.995], axis=0)
+        edge = 0.05 * (high - low)
+        low, high = low - edge, high + edge
         if limit:
-            axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
-        else:
-            low, high = np.quantile(codes, [0.005, 0.995], axis=0)
-            edge = 0.05 * (high - low)
-            axes.set(
-                xlim=(low[0] - edge[0], high[0] + edge[0]),
-                ylim=(low[1] - edge[1], high[1] + edge[1]),
-            )
+            low, high = (-limit, -limit), (limit, limit)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.set(title=title, xlabel="$z_1$", ylabel="$z_2$")
         axes.set_box_aspect(1)
         axes.grid(alpha=0.2)
@@ -287,15 +284,12 @@ def curves(
     for i, (name, (x, y)) in enumerate(lines.items()):
         x = _array(x)
         y = _array(y, float).reshape(len(x), -1)
-        colour = DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]]
-        style = ("-", "--", ":", "-.")[i % 4]
-        marker = "os^Dv"[i % 5] if len(x) < 40 else None
-        axes.plot(
-            x, y.mean(1), style, marker=marker, ms=4, color=colour, label=name
-        )
-        axes.fill_between(
-            x, y.min(1), y.max(1), color=colour, alpha=0.15, lw=0
-        )
+        look: dict[str, Any] = {"color": SERIES[i % 5]}
+        band = look | {"alpha": 0.15, "lw": 0}
+        look |= {"ls": ("-", "--", ":", "-.")[i % 4], "ms": 4}
+        look |= {"marker": "os^Dv"[i % 5] if len(x) < 40 else None}
+        axes.plot(x, y.mean(1), label=name, **look)
+        axes.fill_between(x, y.min(1), y.max(1), **band)
     if log:
         axes.set(xscale="log")
     if log is True:
@@ -344,24 +338,18 @@ def bars(
     """
     n_rows = -(-len(panels) // n_columns)
     figure = _figure(width, height * n_rows)
-    grid = figure.subplots(
-        n_rows, n_columns, sharex=True, sharey=True, squeeze=False
-    )
+    shared: dict[str, Any] = {"sharex": True, "sharey": True}
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
     for axes, (title, series) in zip(grid.flat, panels.items()):
         for i, (name, values) in enumerate(series.items()):
             values = _array(values, float)
             thick = 0.8 / len(series)
             places = np.arange(1, len(values) + 1)
-            axes.bar(
-                places + (i - (len(series) - 1) / 2) * thick,
-                values,
-                thick,
-                label=name,
-                color=DIGIT_COLOURS[(0, 4, 2, 5, 6)[i % 5]],
-                hatch=("", "//", "..", "xx", "++")[i % 5],
-                edgecolor="white",
-                lw=0.5,
-            )
+            middles = places + (i - (len(series) - 1) / 2) * thick
+            look: dict[str, Any] = {"color": SERIES[i % 5], "lw": 0.5}
+            look["hatch"] = ("", "//", "..", "xx", "++")[i % 5]
+            look["edgecolor"] = "white"
+            axes.bar(middles, values, thick, label=name, **look)
         if line is not None:
             axes.axhline(line, color="black", ls=":", lw=1)
         if labels:
@@ -373,10 +361,9 @@ def bars(
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     if len(series) > 1:  # above the panels, where no bar can be
+        place: Any = "outside upper center"
         names = grid.flat[0].get_legend_handles_labels()
-        figure.legend(
-            *names, loc="outside upper center", ncols=3, frameon=False
-        )
+        figure.legend(*names, loc=place, ncols=3, frameon=False)
     figure.supxlabel(xlabel, size=10)
     figure.supylabel(ylabel, size=10)
     return figure
@@ -414,23 +401,15 @@ def planes(
         >>> [axes.get_title() for axes in figure.axes]
         ['prior', 'q(z)']
     """
-    if isinstance(limit, tuple):
-        left, right, bottom, top = limit
-    else:
-        left, right, bottom, top = -limit, limit, -limit, limit
+    if not isinstance(limit, tuple):
+        limit = (-limit, limit, -limit, limit)
+    left, right, bottom, top = limit
     n = len(panels)
     figure = _figure(width, width / n * (top - bottom) / (right - left) + 0.5)
     for i, (title, shade) in enumerate(panels.items()):
         axes = figure.add_subplot(1, n, i + 1)
         if shade is not None:
-            axes.imshow(
-                _array(shade),
-                cmap="Purples",
-                origin="lower",
-                extent=(left, right, bottom, top),
-                aspect="auto",
-            )
-        chosen = (0, 4, 2, 5, 6)
+            axes.imshow(_array(shade), extent=limit, **SHADE)
         for draws, style in ((points, "o"), (paths, "-")):
             for j, (name, xy) in enumerate((draws or {}).items()):
                 if name in panels and name != title:
@@ -443,22 +422,17 @@ def planes(
                     mew=0 if len(xy) > 20 else 1,
                     mec="white",
                     alpha=0.5 if len(xy) > 20 and style == "o" else 1,
-                    color=DIGIT_COLOURS[chosen[(j + (style == "-")) % 5]],
+                    color=SERIES[(j + (style == "-")) % 5],
                     label=None if name in panels else name,
                     rasterized=True,
                 )
-        for j, (name, (mu, sigma)) in enumerate(
-            (ellipses or {}).get(title, {}).items()
-        ):
+        rings = (ellipses or {}).get(title, {})
+        for j, (name, (mu, sigma)) in enumerate(rings.items()):
             colour = DIGIT_COLOURS[(4, 2, 0)[j % 3]]
             ring = {"ec": colour, "ls": ("--", "-", ":")[j % 3], "lw": 1.5}
             _ellipse(axes, mu, sigma, label=name, **ring)
-        axes.set(
-            xlim=(left, right),
-            ylim=(bottom, top),
-            xlabel=axis_labels[0],
-            ylabel=axis_labels[1] if i == 0 else "",
-        )
+        axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=axis_labels[0])
+        axes.set_ylabel(axis_labels[1] if i == 0 else "")
         axes.set_title(title, size=10)
         axes.set_box_aspect((top - bottom) / (right - left))
         if axes.get_legend_handles_labels()[1] and i == 0:
@@ -493,12 +467,8 @@ def count_table(
         if count:
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), size=8, color=colour, **MIDDLE)
-    axes.set(
-        xticks=range(len(counts)),
-        yticks=range(len(counts)),
-        xlabel=xlabel,
-        ylabel=ylabel,
-    )
+    places = range(len(counts))
+    axes.set(xticks=places, yticks=places, xlabel=xlabel, ylabel=ylabel)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
@@ -535,9 +505,8 @@ def schematic(
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
         (picture,) = _pictures(_array(image)[None])
         axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
-        axes.add_patch(
-            Rectangle((left, 1.2), 1.6, 1.6, fc="none", ec="black", lw=0.8)
-        )
+        frame: dict[str, Any] = {"fc": "none", "ec": "black", "lw": 0.8}
+        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, **frame))
         axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
     networks = {
         "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),
@@ -562,10 +531,9 @@ def schematic(
     if condition:
         axes.text(5, 0.3, condition, ha="center", va="center", size=11)
         arrows += [((4.4, 0.35), (3.2, 1.05)), ((5.6, 0.35), (6.8, 1.05))]
+    arrow = {"arrowstyle": "->", "lw": 1.2}
     for start, end in arrows:
-        axes.annotate(
-            "", end, start, arrowprops={"arrowstyle": "->", "lw": 1.2}
-        )
+        axes.annotate("", end, start, arrowprops=arrow)
     _bare(axes)
     axes.set(xlim=(-0.1, 10.1), ylim=(0, 3.5), aspect="equal")
     return figure

@@ -478,11 +478,9 @@ def _check_code(x: Tensor, code: Tensor) -> None:
 def _has(name: str, value: object, *parts: str) -> None:
     missing = [part for part in parts if not hasattr(value, part)]
     if missing or isinstance(value, type):
-        what = (
-            "the class, not an object"
-            if isinstance(value, type)
-            else (f"{type(value).__name__} without {', '.join(missing)}")
-        )
+        what = f"{type(value).__name__} without {', '.join(missing)}"
+        if isinstance(value, type):
+            what = "the class, not an object"
         raise TypeError(
             f"{name}: expected a name, or an object with {', '.join(parts)}, "
             f"got {what}; choose a name, or give an object as in "

@@ -73,17 +73,10 @@ def knn_probe(
 
 
 def _probe(probe, z, y, z_test, y_test, seed) -> dict[str, float]:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    z, y, z_test, y_test = map(_array, (z, y, z_test, y_test))
-    probe = make_pipeline(StandardScaler(), probe)
-    values, counts = np.unique(y, return_counts=True)
-    return {
-        "accuracy": float(probe.fit(z, y).score(z_test, y_test)),
-        "majority": float((y_test == values[counts.argmax()]).mean()),
-        "shuffled": _shuffled(probe, z, y, z_test, y_test, seed),
-    }
+    accuracy, shuffled = _scores(probe, z, y, z_test, y_test, seed)
+    values, counts = np.unique(_array(y), return_counts=True)
+    found = float((_array(y_test) == values[counts.argmax()]).mean())
+    return {"accuracy": accuracy, "majority": found, "shuffled": shuffled}
 
 
 def _array(values: Any) -> np.ndarray:
@@ -93,14 +86,18 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values)
 
 
-def _shuffled(probe, z, y, z_test, y_test, seed: int) -> float:
-    """Mean score of the probe after five ways to shuffle the answers."""
+def _scores(probe, z, y, z_test, y_test, seed: int) -> tuple[float, float]:
+    """Of the probe, and its mean after five ways to shuffle the answers."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    z, y, *test = map(_array, (z, y, z_test, y_test))
+    probe = make_pipeline(StandardScaler(), probe)
+    score = float(probe.fit(z, y).score(*test))
     shuffle = np.random.default_rng(seed)
-    scores = [
-        probe.fit(z, shuffle.permutation(y)).score(z_test, y_test)
-        for _ in range(5)
-    ]
-    return float(np.mean(scores))
+    answers = [shuffle.permutation(y) for _ in range(5)]
+    scores = [probe.fit(z, answer).score(*test) for answer in answers]
+    return score, float(np.mean(scores))
 
 
 def regression_probe(
@@ -137,20 +134,13 @@ def regression_probe(
     """
     from sklearn.linear_model import LinearRegression
     from sklearn.neighbors import KNeighborsRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     probe = LinearRegression()
     n_neighbours = validate.whole("n_neighbours", n_neighbours, 0, 15)
     if n_neighbours:
         probe = KNeighborsRegressor(n_neighbours)
-    known = _array(z), _array(value)
-    asked = _array(z_test), _array(value_test)
-    probe = make_pipeline(StandardScaler(), probe)
-    return {
-        "r2": float(probe.fit(*known).score(*asked)),
-        "shuffled": _shuffled(probe, *known, *asked, seed),
-    }
+    r2, shuffled = _scores(probe, z, value, z_test, value_test, seed)
+    return {"r2": r2, "shuffled": shuffled}
 
 
 def _columns(codes: Any, factors: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -268,9 +258,8 @@ def dci(
         if len(np.unique(factor)) <= bins:
             kind, factor = RandomForestClassifier, _binned(factor, bins)
         # each split may choose among all dimensions
-        forest = kind(
-            50, max_features=1.0, min_samples_leaf=5, random_state=seed
-        )
+        options = {"min_samples_leaf": 5, "random_state": seed}
+        forest = kind(50, max_features=1.0, **options)
         forest.fit(codes[::2], factor[::2])
         scores.append(forest.score(codes[1::2], factor[1::2]))
         importance.append(forest.feature_importances_)

@@ -135,7 +135,10 @@ def load_model(
     device = validate.device(device)
     validate.kind("model", model, nn.Module, type(None))
     state = checkpoints.load(path)
-    try:
+    what = "does not hold the weights of this model"
+    advice = "build it as it was when it was trained, and call "
+    advice += "load_model(path, model=yours)"
+    with checkpoints.explained(path, what, advice):
         if model is None:
             model = _built(state["model"], path)
         theirs, ours = state["model"]["options"], describe(model)["options"]
@@ -154,21 +157,7 @@ def load_model(
                     f"{tuple(value.shape)} here"
                 )
         model.load_state_dict(weights)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _no_model(path, error) from error
-    except RuntimeError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise _no_model(path, error) from error
     return model.to(device)
-
-
-def _no_model(path: str | Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: does not hold the weights of this model "
-        f"({' '.join(str(error).split()):.150}); build it as it was when it "
-        "was trained, and call load_model(path, model=yours)"
-    )
 
 
 def _built(described: dict[str, Any], path: str | Path) -> nn.Module:

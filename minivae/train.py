@@ -17,6 +17,19 @@ from minivae.engine.run import Run
 class TrainConfig:
     """Options of a training run; stored in its checkpoint.
 
+    Args:
+        epochs: passes over the data.
+        batch_size: rows in a batch; if not given 128, or 512 of 20,000 on.
+        lr: step size of Adam; by the batch size if not given.
+        warmup: steps until the step size is reached.
+        decay: share of the steps, the last, in which it falls to 0.
+        kl_warmup: steps until the KL has its full weight.
+        kl_cycles: how often the KL warms up, with as many steps between.
+        seed: selects order and noise, and on the command line the weights.
+        device: auto is CUDA, else MPS, else the CPU.
+        precision: of matrix products; auto is the fastest that is safe.
+        compile: by torch.compile; auto is where the run is long enough.
+
     Raises:
         ValueError: an option is out of range.
 
@@ -26,17 +39,17 @@ class TrainConfig:
         (512, 0.004)
     """
 
-    epochs: int = 10  # passes over the data
-    batch_size: int | None = None  # rows; None: 128, or 512 of 20,000 on
-    lr: float | None = None  # step size of Adam; None: by batch_size
-    warmup: int = 100  # steps until the step size is reached
-    decay: float = 0.0  # share of the steps, the last, in which it falls to 0
-    kl_warmup: int = 0  # steps until the KL has its full weight
-    kl_cycles: int = 1  # how often that is done, with as many steps between
-    seed: int = 0  # selects order and noise
-    device: str = "auto"  # "auto" is CUDA, else MPS, else the CPU
-    precision: str = "auto"  # of matrix products: "float32" or "bfloat16"
-    compile: str = "auto"  # "yes", "no", or "auto": where the run is long
+    epochs: int = 10
+    batch_size: int | None = None
+    lr: float | None = None
+    warmup: int = 100
+    decay: float = 0.0
+    kl_warmup: int = 0
+    kl_cycles: int = 1
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
 
     def __post_init__(self) -> None:
         found: dict[str, object] = {

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import close, refused
+from sklearn.base import BaseEstimator
 from torch.nn.functional import pad
 
 from minivae.probes import (
     _binned,
-    _shuffled,
+    _scores,
     dci,
     diversity,
     knn_probe,
@@ -455,7 +456,7 @@ def test_the_unit_of_a_dimension_does_not_matter_to_neighbours():
 
 
 def test_the_control_is_the_mean_of_five_shuffles():
-    class Counter:
+    class Counter(BaseEstimator):
         def __init__(self):
             self.taught = []
 
@@ -467,6 +468,8 @@ def test_the_control_is_the_mean_of_five_shuffles():
             return len(self.taught)
 
     counter, y = Counter(), np.arange(20)
-    assert _shuffled(counter, y, y, y, y, 0) == 3
-    assert len(set(counter.taught)) == 5
+    z = y[:, None]
+    assert _scores(counter, z, y, z, y, 0) == (1, 4)
+    assert counter.taught[0] == tuple(y)
+    assert len(set(counter.taught)) == 6
     assert all(sorted(t) == y.tolist() for t in counter.taught)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 from minivae import validate
 
 FORMAT = 3  # raised when the content changes; older files still load
+# what goes wrong with a file that holds something else
+UNFIT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 STALE = 600  # seconds after which no save is still at work on its part
 
 
@@ -30,6 +33,35 @@ class CheckpointError(RuntimeError):
             ...
         minivae.engine.checkpoint.CheckpointError: . (...): not a ...
     """
+
+
+@contextlib.contextmanager
+def explained(path: str | Path, what: str, advice: str) -> Iterator[None]:
+    """Name a file whose content does not fit, whatever goes wrong inside.
+
+    Args:
+        path: of the file.
+        what: does not fit.
+        advice: what to do.
+
+    Raises:
+        CheckpointError: it does not fit.
+
+    Example:
+        >>> with explained("vae.pt", "is no VAE", "train one"):
+        ...     {}["weights"]
+        Traceback (most recent call last):
+            ...
+        minivae.engine.checkpoint.CheckpointError: vae.pt: is no VAE ...
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except UNFIT as error:
+        reason = " ".join(str(error).split())
+        text = f"{path}: {what} ({reason:.150}); {advice}"
+        raise CheckpointError(text) from error
 
 
 def save(path: str | Path, state: dict[str, Any]) -> None:
@@ -189,13 +221,11 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path}: format {state['format']}, this minivae reads up to "
             f"{FORMAT}; upgrade minivae"
         )
-    try:
-        return state if state["format"] == FORMAT else _modern(state)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: holds no run of format {state['format']} that could go "
-            "on; delete it and train again"
-        ) from error
+    if state["format"] == FORMAT:
+        return state
+    what = f"holds no run of format {state['format']} that could go on"
+    with explained(path, what, "delete it and train again"):
+        return _modern(state)
 
 
 def _modern(state: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from minivae import validate
 from minivae.data import Rows, batches, check_rows, seeded
@@ -30,7 +31,7 @@ from minivae.engine.signals import Stop
 BETAS = (0.9, 0.99)  # of Adam; 0.999 forgets the first steps too slowly
 
 
-def averaged(model: nn.Module) -> torch.optim.swa_utils.AveragedModel:
+def averaged(model: nn.Module) -> AveragedModel:
     """A copy of a model that keeps the average of its weights.
 
     Polynomial decay (Shamir & Zhang 2013): the last fifth of the updates
@@ -50,14 +51,12 @@ def averaged(model: nn.Module) -> torch.optim.swa_utils.AveragedModel:
         >>> torch.equal(average.module.weight, model.weight)
         True
     """
-    from torch.optim.swa_utils import AveragedModel
 
     @torch.no_grad()
     def decay(averages, weights, n_averaged) -> None:
         # its own count is on the CPU: a GPU need not be waited for
-        torch._foreach_lerp_(
-            averages, weights, 9 / (int(found.n_averaged) + 9)
-        )
+        share = 9 / (int(found.n_averaged) + 9)
+        torch._foreach_lerp_(averages, weights, share)
 
     try:
         found = AveragedModel(model, multi_avg_fn=decay)
@@ -165,15 +164,15 @@ class Run:
             validate.path("checkpoint", checkpoint, "vae.pt")
         device = devices.find_device(config.device)
         self.processes = Processes()
-        first = self.processes.rank == 0
-        self.say = devices.tell_once if progress and first else _quiet
+        self.progress = progress and self.processes.rank == 0
+        self.say = devices.tell_once if self.progress else lambda text: None
         # where the model was, and how: there it returns in the end
         self.home = next(model.parameters()).device
         self.modes = {part: part.training for part in model.modules()}
         self.model = model.to(device).train()
         self.data = data.to(device)
         self.config = config = config.sized(len(data))
-        self.history, self.path, self.progress = history, checkpoint, progress
+        self.history, self.path = history, checkpoint
         self.size = min(config.batch_size, len(data))
         self.n_batches = math.ceil(len(data) / self.size)
         self.total = config.epochs * len(data)  # rows in the whole run
@@ -218,20 +217,17 @@ class Run:
         """Hold Ctrl+C and SIGTERM until a step is done; show a bar."""
         from tqdm.auto import tqdm  # here, so that importing minivae is quick
 
-        show = self.progress and self.processes.rank == 0
-        if show and self.complete:
+        if self.progress and self.complete:
             print(
                 f"{self.path}: already at epoch {self.epoch} of "
                 f"{self.config.epochs}; give more epochs to train on"
             )
-        enough = validate.memory(
-            f"batch_size: {self.size} rows",
-            f"nothing was lost, try {max(1, self.size // 2)}",
-        )
+        smaller = f"nothing was lost, try {max(1, self.size // 2)}"
+        enough = validate.memory(f"batch_size: {self.size} rows", smaller)
         device, precision = self.data.device, self.config.precision
+        gpus = [device] if device.type == "cuda" else []
         with ExitStack() as stack:
             stack.callback(self._go_home)
-            gpus = [device] if device.type == "cuda" else []
             stack.enter_context(torch.random.fork_rng(gpus))
             self.bar = stack.enter_context(
                 tqdm(
@@ -239,7 +235,7 @@ class Run:
                     initial=self._rows_done(),
                     unit=" rows",
                     unit_scale=True,
-                    disable=not show or self.complete,
+                    disable=self.complete or not self.progress,
                 )
             )
             stack.enter_context(enough)
@@ -325,17 +321,15 @@ class Run:
     def record(self, terms: dict[str, Tensor]) -> None:
         """Count a step that is done, and hear whether to stop."""
         self.names = list(terms)
-        self.sums.append(
-            torch.stack([v.detach().sum() for v in terms.values()])
-        )
+        found = [v.detach().sum() for v in terms.values()]
+        self.sums.append(torch.stack(found))
         self.bar.update(self._n_rows())
         self.step += 1
         # to agree takes a message, so several processes do it now and then
         inside = self.step < (self.epoch + 1) * self.n_batches
         alone = self.processes.world_size == 1
         if alone or not inside or self.step % 10 == 0:
-            called = self.signals.signal > 0
-            self.stopped = self.processes.any(called)
+            self.stopped = self.processes.any(self.signals.signal > 0)
 
     def close(self) -> bool:
         """Write an epoch down, if it is done, and save; whether it is."""
@@ -347,9 +341,8 @@ class Run:
             means = (self._summed() / len(self.data)).tolist()
             rate = len(self.data) / self.seconds
             self.history.append(dict(zip(self.names, means)), rate)
-            self.bar.set_postfix(
-                {k: f"{v:.1f}" for k, v in zip(self.names, means)}
-            )
+            shown = {k: f"{v:.1f}" for k, v in zip(self.names, means)}
+            self.bar.set_postfix(shown)
             self.sums, self.before, self.seconds = [], None, 0.0
             self.epoch += 1
         if self.path is not None:
@@ -404,11 +397,8 @@ class Run:
 
     def _shared(self, model: nn.Module) -> nn.Module:
         devices.keep_memory()
-        if self.processes.world_size == 1:
-            return model
-        from torch.nn.parallel import DistributedDataParallel
-
-        return DistributedDataParallel(model)
+        alone = self.processes.world_size == 1
+        return model if alone else nn.parallel.DistributedDataParallel(model)
 
     def _choose_compiler(self) -> None:
         device = self.data.device
@@ -447,21 +437,18 @@ class Run:
             raise ValueError(self._diagnosis(self.step))
 
     def _diagnosis(self, step: int) -> str:
-        batch = step - self.epoch * self.n_batches
-        x, y = next(self.rows_of(self.epoch, batch))
-        low, high = x.min().item(), x.max().item()
-        found = [f"x in [{low:.3g}, {high:.3g}]"]
+        start = self.epoch * self.n_batches
+        x, y = next(self.rows_of(self.epoch, step - start))
+        found = [f"x in [{x.min():.3g}, {x.max():.3g}]"]
         # an encoder of your own may be called in another way
         with torch.no_grad(), suppress(Exception):
             code = self.model.encode(x, y)
             code = code if isinstance(code, tuple) else (code,)
             names = ("mu", "logvar") if len(code) == 2 else ("z",)
-            found += [
-                f"{name} in [{c.min():.3g}, {c.max():.3g}]"
-                for name, c in zip(names, code)
-            ]
+            for name, c in zip(names, code):
+                found += [f"{name} in [{c.min():.3g}, {c.max():.3g}]"]
         advice = f"Lower lr, now {self.config.lr:g}"
-        if max(-low, high) > 1000:
+        if x.abs().max() > 1000:
             advice = "Standardise x: subtract the mean of each column and "
             advice += "divide by its standard deviation"
         return (
@@ -493,13 +480,12 @@ class Run:
     def _say_how_to_go_on(self) -> None:
         """One line for whoever stopped the run."""
         self.history.stopped = True
+        kept = "nothing was saved; give a checkpoint to be able to go on"
+        if self.path is not None:
+            kept = f"saved to {self.path}; run the same again to go on"
         if self.processes.rank == 0:
-            kept = "nothing was saved; give a checkpoint to be able to go on"
-            if self.path is not None:
-                kept = f"saved to {self.path}; run the same again to go on"
-            print(
-                f"Stopped in epoch {self.epoch + 1}, step {self.step}: {kept}"
-            )
+            place = f"epoch {self.epoch + 1}, step {self.step}"
+            print(f"Stopped in {place}: {kept}")
 
     # --- what is stored, and taken over -------------------------------------
 
@@ -534,19 +520,14 @@ class Run:
         }
 
     def _save(self) -> None:
-        state = self.state()  # all processes add up their sums
-        assert self.path is not None
-        path = self.path
+        path, state = str(self.path), self.state()  # of all processes
         self.processes.from_first(lambda: checkpoints.save(path, state))
 
     def _resume(self) -> None:
-        assert self.path is not None
-        path = Path(self.path)
-
-        def read() -> dict | None:
-            return checkpoints.load(path) if path.exists() else None
-
-        saved = self.processes.from_first(read)
+        path = Path(str(self.path))
+        saved = self.processes.from_first(
+            lambda: checkpoints.load(path) if path.exists() else None
+        )
         if saved is not None:
             self._restore(saved, path)
 
@@ -564,28 +545,20 @@ class Run:
             saved["config"] = asdict(type(self.config)()) | saved["config"]
         for part, settings in mine.items():
             _compare(path, saved.get(part), settings, free)
-        try:
-            model, average = (
-                copy.deepcopy(self.model),
-                copy.deepcopy(self.average.module),
-            )
-            model.load_state_dict(saved["moving"])
-            average.load_state_dict(saved["weights"])
+        advice = "train to another file, or delete this one"
+        with checkpoints.explained(path, "cannot be resumed", advice):
+            for part in ("moving", "weights"):
+                copy.deepcopy(self.model).load_state_dict(saved[part])
             moments = self._moments(saved["optimizer"])
             epoch, step, sums = saved["epoch"], saved["step"], saved["sums"]
             seconds = float(saved["seconds"])
             series = {k: list(v) for k, v in saved["history"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _unusable(path, error) from error
-        except RuntimeError as error:  # weights of other names or shapes
-            raise _unusable(path, error) from error
         # all of it fits: only now anything is changed
         self.model.load_state_dict(saved["moving"])
         self.average.module.load_state_dict(saved["weights"])
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict(
-            {"state": moments, "param_groups": groups}
-        )
+        kept = {"state": moments, "param_groups": groups}
+        self.optimizer.load_state_dict(kept)
         self.history.series = series
         self.epoch, self.step, self.seconds = epoch, step, seconds
         self.before = sums if self.processes.rank == 0 else None
@@ -642,9 +615,7 @@ def check(model: Any, data: Rows) -> None:
         )
     shape = getattr(model, "shape", None)
     flat = (math.prod(data.shape),)
-    if shape is not None and (
-        math.prod(shape) != flat[0] or (shape != data.shape and shape != flat)
-    ):
+    if shape is not None and shape not in (data.shape, flat):
         raise ValueError(
             f"data: rows of shape {data.shape}, but the model was built for "
             f"{tuple(shape)}; build it with shape={data.shape}"
@@ -731,13 +702,6 @@ def checked(terms: Any, n: int) -> dict[str, Tensor]:
     return terms
 
 
-def _unusable(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: cannot be resumed ({' '.join(str(error).split()):.150}); "
-        "train to another file, or delete this one"
-    )
-
-
 def _compare(path: Path, saved: Any, mine: dict, free: set[str]) -> None:
     """Refuse a checkpoint of a run with other settings."""
     if not isinstance(saved, dict):
@@ -756,7 +720,3 @@ def _compare(path: Path, saved: Any, mine: dict, free: set[str]) -> None:
                 f"{path}: was written with {name} = {old!r}, but this run "
                 f"has {new!r}; use the same {name}, or another file"
             )
-
-
-def _quiet(text: str) -> None:
-    """Say nothing."""
