@@ -457,19 +457,18 @@ def test_the_unit_of_a_dimension_does_not_matter_to_neighbours():
 
 def test_the_control_is_the_mean_of_five_shuffles():
     class Counter(BaseEstimator):
-        def __init__(self):
-            self.taught = []
+        taught_ = ()
 
         def fit(self, z, y):
-            self.taught.append(tuple(y))
+            self.taught_ += (tuple(y),)
             return self
 
         def score(self, z, y):
-            return len(self.taught)
+            return len(self.taught_)
 
     counter, y = Counter(), np.arange(20)
     z = y[:, None]
     assert _scores(counter, z, y, z, y, 0) == (1, 4)
-    assert counter.taught[0] == tuple(y)
-    assert len(set(counter.taught)) == 6
-    assert all(sorted(t) == y.tolist() for t in counter.taught)
+    assert counter.taught_[0] == tuple(y)
+    assert len(set(counter.taught_)) == 6
+    assert all(sorted(t) == y.tolist() for t in counter.taught_)
