@@ -399,7 +399,8 @@ def test_other_settings_are_refused(
     kept = {k: v.clone() for k, v in model.state_dict().items()}
     with refused(path, CheckpointError) as caught:
         go(model, digits, path, **config)
-    for value in (f" {name} = ", mine, theirs):
+    asked = "data" if name == "digest" else name
+    for value in (f" {name} = ", mine, theirs, f"use the same {asked}, or"):
         assert str(value) in str(caught.value)
     assert digest(path) == before
     assert same(model.state_dict(), kept)
@@ -1139,6 +1140,15 @@ def test_fit_once_tells_models_apart_or_keeps_none(
     for make in unknown:
         fit_once(make(), small, config)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_cache_that_cannot_be_used_is_named(monkeypatch, small, tmp_path):
+    taken = tmp_path / "a.txt"
+    taken.write_text("a letter")
+    monkeypatch.setenv("MINIVAE_CACHE", str(taken))
+    with refused(taken, CheckpointError) as caught:
+        fit_once(build(), small, replace(CONFIG, epochs=1))
+    assert "MINIVAE_CACHE" in str(caught.value)
 
 
 def test_fit_once_sees_the_code_of_a_model_of_another_module(

@@ -716,7 +716,8 @@ def _compare(path: Path, saved: Any, mine: dict, free: set[str]) -> None:
         if isinstance(new, dict):
             _compare(path, old, new, free)
         elif old != new:
+            same = "data" if name == "digest" else name
             raise CheckpointError(
                 f"{path}: was written with {name} = {old!r}, but this run "
-                f"has {new!r}; use the same {name}, or another file"
+                f"has {new!r}; use the same {same}, or another file"
             )
