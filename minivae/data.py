@@ -649,11 +649,10 @@ def _elsewhere(
                 continue
             # one folder says nothing of the set: only what is known for sure
             found = hashlib.sha256(content).hexdigest()
-            if (
-                found == MNIST_SHA256[file]
-                if name == "mnist"
-                else (folder != root)
-            ):
+            sure = folder != root
+            if name == "mnist":
+                sure = found == MNIST_SHA256[file]
+            if sure:
                 return content
     return None
 
