@@ -219,12 +219,8 @@ class LabelToEncoderOnly(CVAE):
 
 def _terms(model: VAE, x: Tensor, z: Tensor, kl: Tensor) -> dict[str, Tensor]:
     """The terms of a VAE, with a code and a KL from elsewhere."""
-    reconstruction = -model.log_likelihood(x, z)
-    return {
-        "loss": reconstruction + kl,
-        "reconstruction": reconstruction,
-        "kl": kl,
-    }
+    error = -model.log_likelihood(x, z)
+    return {"loss": error + kl, "reconstruction": error, "kl": kl}
 
 
 # in an order that gives nothing away

@@ -42,17 +42,11 @@ def quadrants(shape: tuple[int, ...], given: int) -> Tensor:
         raise ValueError(
             f"given: expected at most 4 quarters, got {given}; give 1, 2 or 3"
         )
-    mask = torch.zeros(shape, dtype=torch.bool)
-    bottom, right = shape[-2] // 2, shape[-1] // 2
-    parts = (
-        (..., slice(bottom, None), slice(None, right)),
-        (..., slice(None, bottom), slice(None, right)),
-        (..., slice(None, bottom), slice(right, None)),
-        (..., slice(bottom, None), slice(right, None)),
-    )
-    for part in parts[:given]:
-        mask[part] = True
-    return mask
+    below = torch.arange(shape[-2])[:, None] >= shape[-2] // 2
+    right = torch.arange(shape[-1]) >= shape[-1] // 2
+    # quarters count clockwise from the bottom left, 0 to 3
+    quarter = torch.where(right, 2 + below.int(), 1 - below.int())
+    return (quarter < given).expand(shape).clone()
 
 
 class PixelCVAE(VAE):

@@ -80,6 +80,10 @@ def has_bf16(device: torch.device) -> bool:
     )
 
 
+def _is_large(model: nn.Module) -> bool:
+    return sum(w.numel() for w in model.parameters()) >= N_WEIGHTS
+
+
 _told: set[str] = set()
 
 
@@ -123,10 +127,9 @@ def pick_precision(
     """
     if wanted != "auto":
         return getattr(torch, wanted)
-    large = sum(w.numel() for w in model.parameters()) >= N_WEIGHTS
     single = next(model.parameters()).dtype == torch.float32
     binary = getattr(getattr(model, "likelihood", None), "binary", False)
-    if not (large and single and binary):
+    if not (_is_large(model) and single and binary):
         return torch.float32
     if has_bf16(device):
         return torch.bfloat16
@@ -155,8 +158,8 @@ def pick_compile(
     """
     if wanted != "auto":
         return wanted == "yes"
-    large = sum(w.numel() for w in model.parameters()) >= N_WEIGHTS
-    return large and n_digits >= PAYS_FROM.get(device.type, float("inf"))
+    least = PAYS_FROM.get(device.type, float("inf"))
+    return _is_large(model) and n_digits >= least
 
 
 @contextmanager
@@ -176,10 +179,8 @@ def fast_products(device: torch.device, precision: str) -> Iterator[None]:
         'highest'
     """
     before = torch.get_float32_matmul_precision()
-    faster = (
-        device.type == "cpu" and precision == "auto" and before == ("highest")
-    )
-    if faster and not has_bf16(device):
+    free = precision == "auto" and before == "highest"
+    if free and device.type == "cpu" and not has_bf16(device):
         torch.set_float32_matmul_precision("medium")
     try:
         yield
