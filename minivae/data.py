@@ -508,13 +508,15 @@ def check_rows(name: str, data: object) -> None:
         >>> check_rows("data", torch.zeros(3, 2))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        TypeError: data: expected Images or Table, got Tensor; wrap ...
+        TypeError: data: expected Images or Table, got Tensor; wrap it: ...
     """
     if not isinstance(data, Rows):
+        advice = "wrap it: Images(x) for pictures as uint8, Table(x) for rows"
+        if hasattr(data, "dataset"):
+            advice = "give its tensors, as Images(x, y) or Table(x, y)"
         raise TypeError(
             f"{name}: expected Images or Table, got {type(data).__name__}; "
-            "wrap the tensors: Images(x, y) for pictures as uint8, Table(x, "
-            "y) for rows of other numbers"
+            f"{advice} of other numbers"
         )
 
 

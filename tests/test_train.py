@@ -1365,13 +1365,13 @@ def test_data_with_a_gradient_are_refused():
 @pytest.mark.parametrize(
     "wrap, hint",
     [
-        (lambda x: x, "Table(x, y)"),
-        (lambda x: x.numpy(), "Table(x, y)"),
-        (lambda x: x.tolist(), "Table(x, y)"),
-        (lambda x: torch.utils.data.TensorDataset(x), "Table(x, y)"),
-        (lambda x: torch.utils.data.DataLoader(x), "Table(x, y)"),
-        (lambda x: None, "Table(x, y)"),
-        (lambda x: "mnist", "Table(x, y)"),
+        (lambda x: x, "Table(x)"),
+        (lambda x: x.numpy(), "Table(x)"),
+        (lambda x: x.tolist(), "Table(x)"),
+        (lambda x: torch.utils.data.TensorDataset(x), "Table(x)"),
+        (lambda x: torch.utils.data.DataLoader(x), "give its tensors"),
+        (lambda x: None, "Table(x)"),
+        (lambda x: "mnist", "Table(x)"),
     ],
 )
 def test_what_is_no_data_is_refused(wrap, hint, small, tmp_path):

@@ -48,11 +48,12 @@ def explained(path: str | Path, what: str, advice: str) -> Iterator[None]:
         CheckpointError: it does not fit.
 
     Example:
-        >>> with explained("vae.pt", "is no VAE", "train one"):
-        ...     {}["weights"]
-        Traceback (most recent call last):
-            ...
-        minivae.engine.checkpoint.CheckpointError: vae.pt: is no VAE ...
+        >>> try:
+        ...     with explained("vae.pt", "is no VAE", "train one"):
+        ...         {}["weights"]
+        ... except CheckpointError as error:
+        ...     print(error)
+        vae.pt: is no VAE ('weights'); train one
     """
     try:
         yield
