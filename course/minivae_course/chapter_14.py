@@ -461,8 +461,10 @@ def code_capacity(
             )
     too_little = function("charges_too_little", charges_too_little)
     verdicts = telling(lambda: _charged(draws), _too_little, _other_verdicts())
-    for kl, n, s in verdicts:
-        right = _too_little(kl, n, s)
+    # just enough, as the student computes it
+    enough = number("least_nats(2, 1)", least(2, 1.0)), 2, 1.0
+    for kl, n, s in (*verdicts, enough):
+        right = _too_little(kl, n, s) and (kl, n, s) != enough
         found = number("charges_too_little", too_little(kl, n, s), 0, 1)
         require(
             bool(found) == right,

@@ -845,6 +845,15 @@ def several():
     return all_three(share=share)
 
 
+@wrong("training_copies", "as near as the quantile", says="as near as all")
+def several():
+    def share(new, test, train):
+        edge = close(test, train)[0].quantile(0.05)
+        return (close(new, train)[0] <= edge).double().mean()
+
+    return all_three(share=share)
+
+
 @wrong("training_copies", "a number, no share", says="this is a number")
 def several():
     return all_three(

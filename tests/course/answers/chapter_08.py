@@ -833,6 +833,11 @@ for _text, _says, _second in (
     ("shares by chance, sorted", "in one half", drawn(in_order)),
     ("the same count each time", "by chance", drawn(fixed_counts)),
     (
+        "weights at the temperature 0.9",
+        "with the weights",
+        drawn(lambda n, p: (p ** (1 / 0.9)).multinomial(n, replacement=True)),
+    ),
+    (
         "the square of the weights",
         "with the weights",
         drawn(lambda n, p: (p**2).multinomial(n, replacement=True)),

@@ -173,6 +173,21 @@ def several():
     return _both(ask)
 
 
+def _in_strata(n, k):
+    """One number from each of n parts of the same probability."""
+    order = torch.rand(k, n).argsort(1).T
+    return torch.special.ndtri(((order + torch.rand(n, k)) / n).double())
+
+
+@wrong("ask_and_swap", "shares out the quantiles", says="of two digits")
+def several():
+    def ask(cvae, digit, n):
+        z = _in_strata(n, cvae.n_latent).float()
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
 @wrong("ask_and_swap", "draws all from one code", says="one code for each")
 def several():
     def ask(cvae, digit, n):

@@ -134,6 +134,26 @@ for _text, _says, _first in (
             torch.rand(n, h, w) < (1 + torch.randint(3, (n, 1, 1))) / 4
         ),
     ),
+    (
+        "shares from 0.05 to 0.95",
+        "share of its own",
+        lambda n, h, w: torch.rand(n, h, w) < 0.05 + 0.9 * torch.rand(n, 1, 1),
+    ),
+    (
+        "shares from a Beta(1.2, 1.2)",
+        "share of its own",
+        lambda n, h, w: (
+            torch.rand(n, h, w)
+            < torch.distributions.Beta(1.2, 1.2).sample((n, 1, 1))
+        ),
+    ),
+    (
+        "one mask gives half of its pixels",
+        "n = 1",
+        lambda n, h, w: (
+            torch.rand(n, h, w) < (torch.rand(n, 1, 1) if n > 1 else 0.5)
+        ),
+    ),
     ("the same pixels for all", "random_mask", shared(1, 0, 0)),
     ("whole rows", "random_mask", shared(0, 0, 1)),
     ("whole columns", "random_mask", shared(0, 1, 0)),
@@ -765,6 +785,13 @@ for _text, _says, _made in (
     ),
 ):
     refuse("m2_bound", _text, _says, **m2_bound(second=by_label(_made)))
+for _least in (-3, -5):
+    _clamped = labelled_by(
+        pixels=lambda each, least=_least: each.clamp_min(least).sum(1)
+    )
+    refuse(
+        "m2_bound", f"no pixel below {_least}", "found", **m2_bound(_clamped)
+    )
 refuse(
     "m2_bound",
     "the bound of label 0 for all",
@@ -868,6 +895,11 @@ for _text, _says, _first in (
         "nothing hidden",
         "NaN",
         with_variance(lambda v, h, w: (v * h).sum(1) / h.sum(1)),
+    ),
+    (
+        "at least two hidden pixels",
+        "found",
+        with_variance(lambda v, h, w: (v * h).sum(1) / h.sum(1).clamp_min(2)),
     ),
     (
         "one mask for all",

@@ -1,6 +1,7 @@
 """Answers to the exercises of chapter 13."""
 
 import math
+import operator
 import statistics
 from itertools import pairwise
 
@@ -273,6 +274,20 @@ def by_mean(width):
 ruled("a median off by 7 %", by_median(0.07))
 ruled("a median off by 2 %", by_median(0.02))
 ruled("a median off by 15 %", by_median(0.15))
+for _text, _a, _b in (
+    ("a is faster where the quartile is one", operator.le, operator.gt),
+    ("b is faster where the quartile is one", operator.lt, operator.ge),
+):
+
+    def _at_one(a, b, below=_a, above=_b):
+        _, low, high = in_rounds(a, b)
+        if below(high, 1):
+            return "a is faster"
+        return "b is faster" if above(low, 1) else "nothing"
+
+    wrong("ratio_within_rounds", _text, says="quartiles of a / b are 1.000")(
+        clock(shown=_at_one)
+    )
 ruled("the mean and its error", by_mean(lambda v: v.std() / len(v) ** 0.5))
 ruled("twice the error", by_mean(lambda v: 2 * v.std() / len(v) ** 0.5))
 ruled("the mean and the standard deviation", by_mean(lambda v: v.std()))
@@ -952,6 +967,18 @@ def go_on(state, x, seed, n):
             "step": step,
         }
     return found
+
+
+@wrong("same_bits", "no number of steps after none", says="raises")
+def go_on(state, x, seed, n):
+    for i in range(n):
+        found = steps(state, x, seed, i + 1)
+    return found
+
+
+@wrong("same_bits", "at least one step", says='after 0 steps "step" is 1')
+def go_on(state, x, seed, n):
+    return steps(state, x, seed, max(n, 1))
 
 
 wrong("same_bits", "nothing but the weights goes on", says="all but the")(

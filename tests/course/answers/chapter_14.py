@@ -1047,6 +1047,11 @@ def several():
     return capacity(least_nats=least_nats)
 
 
+@wrong("code_capacity", "just enough is too little", says="expected False")
+def several():
+    return capacity(charges_too_little=lambda kl, n, s: kl <= fano(n, s))
+
+
 @wrong("code_capacity", "compares with log n", says="all of least_nats")
 def several():
     return capacity(charges_too_little=lambda kl, n, share: kl < math.log(n))

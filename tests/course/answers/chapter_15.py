@@ -426,7 +426,7 @@ def several():
     def copied_share(new, held_out, train):
         own = nearest_distance(held_out, train)
         limit = np.percentile(own, 5)
-        return np.mean([d <= limit for d in nearest_distance(new, train)])
+        return np.mean([d < limit for d in nearest_distance(new, train)])
 
     return nearest(nearest_distance, copied_share)()
 
@@ -592,6 +592,15 @@ share_is(
 share_is(
     "of the held-out number",
     lambda n, h, t: too_close(n, h, t) * len(n) / len(h),
+)
+
+
+share_is(
+    "as near as the limit",
+    lambda n, h, t: (
+        (distances(n, t) <= own_of(h, t).quantile(0.05)).double().mean()
+    ),
+    "as near as all",
 )
 
 
@@ -1087,6 +1096,18 @@ listened(
 def heard_from(wave, first, last):
     size = spectrum(wave)[first:last]
     return size / size.max()
+
+
+def quiet(floor, add):
+    def loud(wave):
+        size = spectrum(wave)[1:]
+        return size / (size.max().clamp_min(floor) + add)
+
+    return loud
+
+
+listened("no division by less than 1e-6", quiet(1e-6, 0.0))
+listened("1e-8 added to the largest", quiet(0.0, 1e-8))
 
 
 @wrong("chord", "takes the mean from its input", says="in place")
