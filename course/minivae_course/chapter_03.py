@@ -245,26 +245,16 @@ def _coarse(evidence: Student, toy: Arc, x: Tensor, n: int) -> None:
     So few codes leave a mark of their own.
     """
     ends = torch.linspace(-5, 5, n + 1, dtype=torch.float64)
-    middle, left, right, fine = (
+    middle, edge, fine = (
         sum(_logs(toy, x, z)).logsumexp(0) + math.log(10 / len(z))
-        for z in (
-            (ends[1:] + ends[:-1]) / 2,
-            ends[:-1],
-            ends[1:],
-            LINE[LINE.abs() < 5],
-        )
+        for z in ((ends[1:] + ends[:-1]) / 2, ends[1:], LINE[LINE.abs() < 5])
     )
-    equal(
-        f"log p(x) from {n} codes, one in the middle of each cell",
-        evidence(toy, x, n),
-        middle,
-        {
-            "these are the left ends of the cells": left,
-            "these are the right ends of the cells": right,
-            "the number of codes is always the same: use n": fine,
-        },
-        3e-4,
-    )
+    mistakes = {
+        "these are the ends of the cells": edge,
+        "the number of codes is always the same: use n": fine,
+    }
+    what = f"log p(x) from {n} codes, one in the middle of each cell"
+    equal(what, evidence(toy, x, n), middle, mistakes, 3e-4)
 
 
 def _cells(evidence: Student, needed: Student) -> str:

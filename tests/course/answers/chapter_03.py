@@ -602,12 +602,12 @@ for _text, _evidence, _says in (
     (
         "the left ends of the cells",
         summed(lambda n: torch.arange(n) * 10 / n - 5),
-        "left ends",
+        "ends of the cells",
     ),
     (
         "the right ends of the cells",
         summed(lambda n: (torch.arange(n) + 1) * 10 / n - 5),
-        "right ends",
+        "ends of the cells",
     ),
     (
         "ends included, n - 1 cells",

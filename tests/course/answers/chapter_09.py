@@ -197,7 +197,7 @@ def several():
     return _both(ask)
 
 
-@wrong("ask_and_swap", "draws codes from a uniform", says="are not normal")
+@wrong("ask_and_swap", "draws codes from a uniform", says="is not normal")
 def several():
     def ask(cvae, digit, n):
         z = math.sqrt(12) * (torch.rand(n, cvae.n_latent) - 0.5)
@@ -206,7 +206,7 @@ def several():
     return _both(ask)
 
 
-@wrong("ask_and_swap", "takes one number for all dimensions", says="share")
+@wrong("ask_and_swap", "takes one number for all dimensions", says="of a row")
 def several():
     def ask(cvae, digit, n):
         z = torch.randn(n, 1).expand(n, cvae.n_latent)

@@ -119,8 +119,9 @@ def several():
 
     def what_is_shown(a, b):
         _, low, high = ratio_of_rounds(a, b)
-        shown = {(True, True): "a is faster", (False, False): "b is faster"}
-        return shown.get((bool(low < 1), bool(high < 1)), "nothing")
+        shown = {(-1, -1): "a is faster", (1, 1): "b is faster"}
+        sides = [int((one - 1).sign()) for one in (low, high)]
+        return shown.get(tuple(sides), "nothing")
 
     return clock(ratio_of_rounds, what_is_shown)()
 
