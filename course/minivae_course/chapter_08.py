@@ -50,7 +50,7 @@ def conv_sizes(
         ((3, 40, 30), [(8, 4, 2, 1), (5, 3, 2, 1)]),
         ((1, 28, 28), [(32, 3, 2, 1), (64, 3, 2, 1)]),
         ((3, 64, 48), [(8, 4, 2, 1)]),
-        ((1, 9, 14), [(5, 3, 2, 0)]),
+        ((1, 3, 14), [(5, 3, 2, 0)]),
         ((2, 11, 7), [(4, 5, 3, 2), (3, 1, 1, 0)]),
         ((4, 6, 6), []),
     ]
@@ -175,7 +175,7 @@ def moves_along(draws: Draws, places_moved: Student, misfit: Student) -> None:
     places = function("places_moved", places_moved)
     fit = function("misfit", misfit)
     cases = [(4, (2, 2)), (2, (2, 2)), (0, (3,)), (5, ()), (6, (2, 3))]
-    cases += [(5, (2,)), (3, (1,)), (-4, (2, 2)), (-6, (4,)), (6, (3, 3))]
+    cases += [(5, (2,)), (4, (2, 1, 2)), (-4, (2, 2)), (-6, (4,)), (6, (3, 3))]
     for _ in range(12):
         strides = [draws.whole(1, 4) for _ in range(draws.whole(1, 4))]
         cases.append((draws.whole(-12, 13), tuple(strides)))
@@ -462,7 +462,7 @@ def grey_area(
         [
             draws.uniform(9, low=-5, high=5),
             draws.uniform(4, low=20, high=200),
-            torch.tensor([0.0]),
+            torch.tensor([0.0, 150.0]),
         ]
     ).requires_grad_()
     _, (slope,) = area.gradients(logits)
@@ -703,26 +703,30 @@ def _draws_are_right(draws: Draws, draw: Student) -> None:
                 "draw_codes: the dimensions of a code share their noise",
             )
         standard_normal("draw_codes", own[:9000])
-    _by_chance(draw, logits, mu, logvar)
+    _few(draw, mu, logvar)
 
 
-def _by_chance(
-    draw: Student, logits: Tensor, mu: Tensor, logvar: Tensor
-) -> None:
-    """Refuse shares that are the same, or nearly so, in each call."""
-    n, counts = 50, []
-    for _ in range(40):
-        z = tensor("codes", draw(n, logits, mu, logvar), (n, mu.shape[1]))
-        away = (z[:, None] - mu).abs().sum(-1)
-        counts.append(int((away.argmin(1) == 0).sum()))
-    share = logits.softmax(0)[0]
-    usual = float(n * share * (1 - share))
-    found = torch.tensor(counts).double().var()
-    require(
-        found > 0.25 * usual,
-        "draw_codes: a component gives nearly the same number of codes in "
-        "each call. Each code draws its component by chance",
-    )
+def _few(draw: Student, mu: Tensor, logvar: Tensor) -> None:
+    """Refuse codes that are drawn otherwise where they are few."""
+    n = 300
+    for few in (1, 2):
+        parts = torch.zeros(2), mu, logvar
+        shape = (few, mu.shape[1])
+        z = torch.stack(
+            [tensor("codes", draw(few, *parts), shape) for _ in range(n)]
+        )
+        off = (z[:, :, None] - mu) / (logvar.double() / 2).exp()
+        which = off.square().sum(-1).argmin(-1)  # (n, few)
+        side = 2.0 * which - 1
+        balance = torch.cat([side.mean(0), side.prod(1).mean()[None]])
+        require(
+            float(balance.abs().max()) < 5.6 / math.sqrt(n),
+            f"draw_codes, n = {few}: two components of the same weight do not "
+            "come as often, and independently. Each code draws its component "
+            "by chance",
+        )
+        own = off.take_along_dim(which[..., None, None], 2)
+        standard_normal(f"draw_codes, n = {few}", own.flatten(1))
 
 
 # --- a VAE from a blank cell

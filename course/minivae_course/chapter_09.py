@@ -134,8 +134,8 @@ def ask_and_swap(draws: Draws, ask: Student, swap: Student) -> None:
         hint = "The codes come from the prior: torch.randn, one row a picture"
         standard_normal("the codes of the new digits", z, hint)
     # of two digits a call, which must not share out the probabilities
-    pairs = [tensor("two", new(cvae, digit, 2), (2, 30)) for _ in range(300)]
-    z = _codes_of(cvae, torch.cat(pairs), digit).view(300, -1)
+    pairs = [tensor("two", new(cvae, digit, 2), (2, 30)) for _ in range(200)]
+    z = _codes_of(cvae, torch.cat(pairs), digit).view(200, -1)
     standard_normal("the codes of two digits in a call", z, hint)
     first, again = (tensor("new digits", new(cvae, 4, 7)) for _ in range(2))
     require(

@@ -549,7 +549,7 @@ def _bounds(n: int, share: float) -> dict[str, float]:
     needed = _information(n, share)
     return _other_bounds(n, share) | {
         **{f"{k} times": k * needed for k in (0.5, 0.9, 1.1, 2, math.log(2))},
-        **{f"{k} more": k + needed for k in (-1, -0.1, 0.1, 1)},
+        **{f"{k} more": k + needed for k in (-1, -1e-3, 1e-3, 1)},
         "two nats": 2.0,
         "the share": share,
         "always": math.inf,

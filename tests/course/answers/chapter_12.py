@@ -963,7 +963,7 @@ for _text, _says, _draw in (
     ),
     (
         "the mean code first",
-        "first way",
+        "n = 1",
         lambda n, b, k: torch.cat(
             [torch.zeros(1, b, k), torch.randn(n, b, k)]
         )[:n],
