@@ -384,7 +384,7 @@ def _prices(model: VAE, x: Tensor, y: Tensor | None) -> tuple[Tensor, Normal]:
 def _thresholds(tables: list[Tensor]) -> list[float]:
     """Around each price, and where two tables of prices count otherwise."""
     kl = tables[0]
-    steps = {0.0, *(0.9 * kl).tolist(), *(1.1 * kl).tolist()}
+    steps = {0.0, *(0.998 * kl).tolist(), *(1.002 * kl).tolist()}
     for one, other in combinations(tables, 2):
         edges = torch.cat([one, other]).sort().values.tolist()
         # the widest gap of those in which the two counts differ

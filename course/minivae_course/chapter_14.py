@@ -579,7 +579,7 @@ def _charged(draws: Draws) -> tuple[float, int, float]:
         if math.isinf(other):
             other = needed + 0.5
         kl = (needed + other) / 2
-        if kl > 0 and abs(kl - needed) > 2e-3:
+        if kl > 0 and abs(kl - needed) > 2e-4:
             return kl, n, share
 
 

@@ -179,10 +179,19 @@ def _in_strata(n, k):
     return torch.special.ndtri(((order + torch.rand(n, k)) / n).double())
 
 
-@wrong("ask_and_swap", "shares out the quantiles", says="of two digits")
+@wrong("ask_and_swap", "shares out the quantiles", says="n = 2")
 def several():
     def ask(cvae, digit, n):
         z = _in_strata(n, cvae.n_latent).float()
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "no noise for a single digit", says="all pictures")
+def several():
+    def ask(cvae, digit, n):
+        z = torch.randn(n, cvae.n_latent) * (n > 1)
         return _draw(cvae, z, torch.full((n,), digit))
 
     return _both(ask)

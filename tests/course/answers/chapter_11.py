@@ -503,6 +503,20 @@ for _n in (64, 100, 128, 256):
         )
 
 
+@wrong("factors_in_use", "all rows but the last", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (table(m, x, y)[:-1].mean(0) > least).sum()
+    )
+
+
+@wrong("factors_in_use", "above by a thousandth", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (table(m, x, y).mean(0) > least + 1e-3).sum()
+    )
+
+
 @wrong("factors_in_use", "no half", says="one half is missing")
 def several():
     return in_use(

@@ -90,6 +90,12 @@ def seeded(n, height, width):
     return random_mask(n, height, width)
 
 
+def never_empty(n, height, width):
+    mask = random_mask(n, height, width)
+    mask[~mask.flatten(1).any(1), 0, 0] = True
+    return mask
+
+
 def blocks(n, height, width):
     # a rectangle from the top
     rows = (torch.rand(n, 1, 1) * (height + 1)).floor()
@@ -154,6 +160,19 @@ for _text, _says, _first in (
             torch.rand(n, h, w) < (torch.rand(n, 1, 1) if n > 1 else 0.5)
         ),
     ),
+    (
+        "no mask without a given pixel",
+        "share of its own",
+        never_empty,
+    ),
+    (
+        "shares spread over the batch, in random order",
+        "in common",
+        lambda n, h, w: (
+            torch.rand(n, h, w)
+            < ((torch.randperm(n) + torch.rand(n)) / n)[:, None, None]
+        ),
+    ),
     ("the same pixels for all", "random_mask", shared(1, 0, 0)),
     ("whole rows", "random_mask", shared(0, 0, 1)),
     ("whole columns", "random_mask", shared(0, 1, 0)),
@@ -174,7 +193,7 @@ for _text, _says, _first in (
     ),
     (
         "shares in equal steps",
-        "in common",
+        "n = 1",
         lambda n, h, w: (
             torch.rand(n, h, w) < ((torch.arange(n) + 0.5) / n)[:, None, None]
         ),
@@ -785,7 +804,7 @@ for _text, _says, _made in (
     ),
 ):
     refuse("m2_bound", _text, _says, **m2_bound(second=by_label(_made)))
-for _least in (-3, -5):
+for _least in (-3, -10):
     _clamped = labelled_by(
         pixels=lambda each, least=_least: each.clamp_min(least).sum(1)
     )
@@ -967,6 +986,11 @@ for _text, _says, _draw in (
         lambda n, b, k: torch.cat(
             [torch.zeros(1, b, k), torch.randn(n, b, k)]
         )[:n],
+    ),
+    (
+        "noise of mean 0 over the ways",
+        "complete, n = 1",
+        lambda *s: (lambda e: e - e.mean(0))(torch.randn(s)),
     ),
     ("noise of 0.95", "complete", lambda *s: 0.95 * torch.randn(s)),
 ):

@@ -275,6 +275,17 @@ def by_mean(width):
 ruled("a median off by 7 %", by_median(0.07))
 ruled("a median off by 2 %", by_median(0.02))
 ruled("a median off by 15 %", by_median(0.15))
+for _text, _slack in (("within 1e-3 of one", 1e-3), ("nearly one", 4e-4)):
+
+    def _near_one(a, b, slack=_slack):
+        _, low, high = in_rounds(a, b)
+        if high < 1 - slack:
+            return "a is faster"
+        return "b is faster" if low > 1 + slack else "nothing"
+
+    wrong("ratio_within_rounds", _text, says="the quartiles of a / b are")(
+        clock(shown=_near_one)
+    )
 for _text, _a, _b in (
     ("a is faster where the quartile is one", operator.le, operator.gt),
     ("b is faster where the quartile is one", operator.lt, operator.ge),
@@ -975,6 +986,14 @@ def go_on(state, x, seed, n):
     for i in range(n):
         found = steps(state, x, seed, i + 1)
     return found
+
+
+@wrong("same_bits", "no step forgets the means", says="two parts differ")
+def go_on(state, x, seed, n):
+    zero = torch.zeros_like(state["mean"])
+    return steps(state, x, seed, n) | (
+        {} if n else {"mean": zero, "square": zero}
+    )
 
 
 @wrong("same_bits", "at least one step", says='after 0 steps "step" is 1')

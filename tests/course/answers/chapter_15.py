@@ -1108,6 +1108,10 @@ def quiet(floor, add):
 
 listened("no division by less than 1e-6", quiet(1e-6, 0.0))
 listened("1e-8 added to the largest", quiet(0.0, 1e-8))
+listened(
+    "nothing below a hundredth",
+    lambda wave: torch.where(heard(wave) < 0.01, 0.0, heard(wave)),
+)
 
 
 @wrong("chord", "takes the mean from its input", says="in place")
