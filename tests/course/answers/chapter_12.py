@@ -8,6 +8,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional
 
 from answers import right, wrong
+from minivae import PixelCVAE
+from minivae.completion import complete as package_complete
 
 
 def accept(exercise, text, **objects):
@@ -995,3 +997,39 @@ for _text, _says, _draw in (
     ("noise of 0.95", "complete", lambda *s: 0.95 * torch.randn(s)),
 ):
     wrong("fill_in", _text, says=_says)(filling(_draw))
+
+
+# --- what the package has already --------------------------------------------
+
+
+def told(picture):
+    model = PixelCVAE(1, (), shape=(1, *picture.shape[1:]))
+    return model.condition_vector(picture[:, None], len(picture))
+
+
+def package_bound(model, x, y, noise):
+    found = model(x, y, noise)
+    return -found["reconstruction"] - found["kl"]
+
+
+refuse(
+    "any_mask",
+    "what a model is told",
+    "calls minivae",
+    **any_mask(second=told),
+)
+refuse(
+    "m2_bound",
+    "the package's loss",
+    "calls minivae",
+    **m2_bound(package_bound),
+)
+wrong("hidden_bound", "the package's loss", says="calls minivae")(
+    package_bound
+)
+
+
+@wrong("fill_in", "the package's completions", says="calls minivae")
+def _(model, picture, n):
+    seed = int(torch.randint(2**31, ()))
+    return package_complete(model, picture, n, seed)
