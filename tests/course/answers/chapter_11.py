@@ -489,7 +489,7 @@ def several():
     return in_use(lambda m, x, y, least: (table(m, x, y) > least).any(0).sum())
 
 
-@wrong("factors_in_use", "the sum over the rows", says="a mean is wanted")
+@wrong("factors_in_use", "the sum over the rows", says="dimensions above")
 def several():
     return in_use(lambda m, x, y, least: (table(m, x, y).sum(0) > least).sum())
 
