@@ -449,7 +449,7 @@ wrong("nearest_row", "a limit from the new rows", says="from the held-out")(
 wrong("nearest_row", "the median for a limit", says="that of the median")(
     nearest(share=lambda new, held, train: too_close(new, held, train, 0.5))
 )
-wrong("nearest_row", "exact copies only", says="close is enough")(
+wrong("nearest_row", "exact copies only", says="copied_share")(
     nearest(
         share=lambda new, held, train: (
             (distances(new, train) == 0).double().mean()
