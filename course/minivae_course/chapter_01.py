@@ -346,6 +346,10 @@ def smallest_code(
         "one too large: this size is the first that comes after": right + 1,
     }
     equal("the smallest sizes in 12 trials", found, right, mistakes, 1e-9)
+    # along the axes, where an error has no error of rounding
+    cross = torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1]])
+    what = "the smallest size if one number leaves exactly the wanted error"
+    equal(what, smallest(cross, cross[2:], 1.0), 1.0)
     test, train = _digits_need()
     one = whole("numbers_needed()", needed())
     why = "Compute the test error of 8 numbers and pass half of it on"

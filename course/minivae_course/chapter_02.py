@@ -123,14 +123,11 @@ def one_normal(draws: Draws, sample_one_normal: Student) -> None:
             "covariances between them are not",
         )
         standard_normal("the samples", _white(found, mean, root))
-    # a request for one code is no special case
-    few = torch.cat([tensor("one", sample(z, 1), (1, k)) for _ in range(200)])
-    few = _white(few, mean, root)
-    require(
-        float(few.std(0).min()) > 0.6 and float(few.std(0).max()) < 1.4,
-        "the spread of samples that are drawn one by one, with n = 1, is not "
-        "that of the codes",
-    )
+    # few codes are no special case, nor centred on their own mean
+    for few in (1, 2):
+        found = [tensor("few", sample(z, few), (few, k)) for _ in range(200)]
+        noise = _white(torch.cat(found), mean, root).view(200, -1)
+        standard_normal(f"samples drawn with n = {few}", noise)
 
 
 # --- 2.2 ---------------------------------------------------------------------
@@ -437,6 +434,10 @@ def learnt_by_heart(
             ),
             "the distance to the farthest training code was compared; find "
             "the nearest": share(of["far samples"], of["far test"]),
+            "the distance from samples to test codes was used; both "
+            "distances are to the training codes": share(
+                to_test.sqrt(), of["test"]
+            ),
             "the distance to the mean training code was compared; find the "
             "nearest": share(of["centre samples"], of["centre test"]),
             "the first sample is compared with the first test code, the "
@@ -448,15 +449,17 @@ def learnt_by_heart(
             "codes": float(
                 (of["samples"] < to_test.double().sqrt()).double().mean()
             ),
-            "the distance from samples to test codes was used; both "
-            "distances are to the training codes": share(
-                to_test.sqrt(), of["test"]
-            ),
         }
         equal("closer_share", closer(samples, train, test), right, mistakes)
     near = train[draws.whole(0, m, 8)] + 1e-3 * draws.normal(8, 1)
     equal("closer_share of copies", closer(near, train, test + 9), 1.0)
     equal("closer_share of far codes", closer(near + 99, train, test), 0.0)
+    number(
+        "closer_share of the test codes themselves",
+        closer(test, train, test),
+        high=0.5,
+        why="An equal distance is not closer",
+    )
     found = number("copying_components()", copying())
     require(
         found in (30, 200),

@@ -244,10 +244,10 @@ def _close_call(
         for cells in (n, 2 * n)
     )
     change = b - a
-    chosen = change.abs() < 0.0088
+    chosen = change.abs() < 0.0098
     if sign:
-        over = (sign * change > 0.0115) & (sign * change < 0.017)
-        chosen[over.nonzero()[0]] = True
+        over = sign * change  # just too large, or no candidate
+        chosen[torch.where(over > 0.0102, over, torch.inf).argmin()] = True
     x = x[chosen]
     return arc, x[torch.randperm(len(x), generator=draws.generator)]
 

@@ -206,6 +206,9 @@ def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
 
     for shape in ((6, 28, 28), (1, 9, 14), (4, 15, 8)):
         images = _strokes(draws, *shape)
+        images[1:3] = 0.0  # where there are more: steep, to either side
+        images[1:2, [5, 4, 3], [1, 4, 7]] = 1.0
+        images[2:3, [3, 4, 5], [1, 4, 7]] = 1.0
         slope = _slope(images)
         ink = images.double()
         r = torch.arange(shape[1]).double()[:, None]
@@ -246,13 +249,12 @@ def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
             ),
         }
         equal("the slant", angle(images), degrees(-slope), mistakes, 1e-3)
-        for factor in (0.25, 0.01):
-            equal(
-                "the slant of paler ink",
-                angle(factor * images),
-                degrees(-slope),
-                tolerance=1e-3,
-            )
+        equal(
+            "the slant of paler ink",
+            angle(0.01 * images),
+            degrees(-slope),
+            tolerance=1e-3,
+        )
         # among others, so that one angle cannot stand for all
         odd = torch.zeros(3, *shape[1:])
         odd[1, 0, 1:5] = 1.0  # a line in the first row
@@ -275,11 +277,6 @@ def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
             degrees(-slope)[[0, *range(len(images))]],
             tolerance=1e-3,
         )
-    blank = tensor("the slant of blank images", angle(torch.zeros(2, 9, 9)))
-    require(
-        blank.shape == (2,) and not bool(blank.any()),
-        "the slant of a blank image should be 0, one for each image",
-    )
 
 
 def codes_of_their_labels(

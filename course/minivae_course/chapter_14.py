@@ -461,8 +461,9 @@ def code_capacity(
             )
     too_little = function("charges_too_little", charges_too_little)
     verdicts = telling(lambda: _charged(draws), _too_little, _other_verdicts())
-    for kl, n, s in verdicts:
-        right = _too_little(kl, n, s)
+    enough = 0.0, 2, 0.5  # who guesses needs exactly nothing
+    for kl, n, s in (*verdicts, enough):
+        right = _too_little(kl, n, s) and (kl, n, s) != enough
         found = number("charges_too_little", too_little(kl, n, s), 0, 1)
         require(
             bool(found) == right,
@@ -548,7 +549,7 @@ def _bounds(n: int, share: float) -> dict[str, float]:
     needed = _information(n, share)
     return _other_bounds(n, share) | {
         **{f"{k} times": k * needed for k in (0.5, 0.9, 1.1, 2, math.log(2))},
-        **{f"{k} more": k + needed for k in (-1, -0.1, 0.1, 1)},
+        **{f"{k} more": k + needed for k in (-1, -1e-3, 1e-3, 1)},
         "two nats": 2.0,
         "the share": share,
         "always": math.inf,
@@ -578,7 +579,7 @@ def _charged(draws: Draws) -> tuple[float, int, float]:
         if math.isinf(other):
             other = needed + 0.5
         kl = (needed + other) / 2
-        if kl > 0 and abs(kl - needed) > 2e-3:
+        if kl > 0 and abs(kl - needed) > 2e-4:
             return kl, n, share
 
 

@@ -1,6 +1,7 @@
 """Answers to the exercises of chapter 1."""
 
 import copy
+import operator
 
 import numpy as np
 import torch
@@ -490,6 +491,7 @@ def smallest(
     centre="train",
     over=lambda e: e.sum(1).mean(),
     shift=1,
+    enough=operator.le,
 ):
     def smallest_code(x_train, x_test, wanted):
         x = {"train": x_train, "test": x_test}
@@ -498,7 +500,7 @@ def smallest(
         for n in range(len(axes)):
             keep = axes[: n + 1]
             error = (centred - centred @ keep.T @ keep).square()
-            if over(error) <= wanted:
+            if enough(over(error), wanted):
                 return n + shift
         return len(axes)
 
@@ -555,6 +557,11 @@ def several():
 @wrong("smallest_code", "fits PCA to the test digits", says="fitted to the")
 def several():
     return _size(smallest(fit_to="test", centre="test"))
+
+
+@wrong("smallest_code", "less than wanted", says="exactly the wanted error")
+def several():
+    return _size(smallest(enough=operator.lt))
 
 
 @wrong("smallest_code", "averages over the pixels", says="over the pixels")

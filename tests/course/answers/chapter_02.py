@@ -176,6 +176,15 @@ for _text, _noise, _says in (
         lambda n, k: torch.randn(n, k) * (n > 1),
         "with n = 1",
     ),
+    (
+        "noise of mean 0 in each call",
+        lambda n, k: (
+            torch.randn(n, k)
+            if n < 2
+            else (lambda e: e - e.mean(0))(torch.randn(n, k))
+        ),
+        "with n = 2",
+    ),
 ):
     wrong("one_normal", _text, says=_says or "the samples")(shaped(_noise))
 
@@ -760,6 +769,17 @@ def several():
         lambda samples, train, test: (
             nearest(samples, train)[:, None] < nearest(test, train)
         ).sum()
+    )
+
+
+@wrong("learnt_by_heart", "ties count too", says="an equal distance")
+def several():
+    return _copies(
+        lambda samples, train, test: (
+            (nearest(samples, train)[:, None] <= nearest(test, train))
+            .double()
+            .mean()
+        )
     )
 
 

@@ -435,12 +435,12 @@ def several():
     return both(log_evidence)
 
 
-@right("evidence_on_a_line", "ends included, log_joint, in double")
+@right("evidence_on_a_line", "middles of a line, log_joint, in double")
 def several():
     def log_evidence(toy, x, n):
-        z = torch.linspace(-5, 5, n)[:, None]
+        z = torch.linspace(-5 + 5 / n, 5 - 5 / n, n)[:, None]
         joint = log_joint(toy, x, z).double()
-        return torch.logsumexp(joint, 0) + math.log(10 / (n - 1))
+        return torch.logsumexp(joint, 0) + math.log(10 / n)
 
     return both(log_evidence, lambda: 80.0)
 
@@ -575,15 +575,15 @@ def summed(z, width=None, weight=0.0):
     return log_evidence
 
 
-@right("evidence_on_a_line", "the left edges of the cells, as a tuple")
+@right("evidence_on_a_line", "a tuple")
 def several():
     def log_evidence(toy, x, n):
-        return tuple(summed(lambda n: torch.arange(n) * 10 / n - 5)(toy, x, n))
+        return tuple(summed(middles)(toy, x, n))
 
     return both(log_evidence, lambda: torch.tensor(80))
 
 
-@right("evidence_on_a_line", "the trapezoid rule")
+@wrong("evidence_on_a_line", "the trapezoid rule", says="in the middle of")
 def several():
     def log_evidence(toy, x, n):
         z = torch.linspace(-5, 5, n).double()
@@ -599,6 +599,21 @@ def middles(n, limit=5.0):
 
 
 for _text, _evidence, _says in (
+    (
+        "the left ends of the cells",
+        summed(lambda n: torch.arange(n) * 10 / n - 5),
+        "ends of the cells",
+    ),
+    (
+        "the right ends of the cells",
+        summed(lambda n: (torch.arange(n) + 1) * 10 / n - 5),
+        "ends of the cells",
+    ),
+    (
+        "ends included, n - 1 cells",
+        summed(lambda n: torch.linspace(-5, 5, n), lambda n: 10 / (n - 1)),
+        "in the middle of",
+    ),
     (
         "ends included, and the width of n cells",
         summed(lambda n: torch.linspace(-5, 5, n)),

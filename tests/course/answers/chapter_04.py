@@ -474,6 +474,13 @@ for _text, _one, _says in (
     wrong("reparameterize", _text, says=_says)(_one)
 
 
+@wrong("reparameterize", "noise of mean 0 in each batch", says="two digits")
+def _(mu, logvar):
+    noise = torch.randn_like(mu)
+    noise = noise - noise.mean(0) if len(mu) > 1 else noise
+    return mu + (logvar / 2).exp() * noise
+
+
 # --- elbo --------------------------------------------------------------------
 
 

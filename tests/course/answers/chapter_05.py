@@ -772,7 +772,7 @@ def several():
     def share(new, test, train):
         known = sorted(nearest(test, train)[0])
         edge = known[int(0.05 * len(known))]
-        found = [d <= edge for d in nearest(new, train)[0]]
+        found = [d < edge for d in nearest(new, train)[0]]
         return sum(found) / len(found)
 
     return all_three(nearest, share, lambda: " b ")
@@ -845,6 +845,15 @@ def several():
     return all_three(share=share)
 
 
+@wrong("training_copies", "as near as the quantile", says="as near as all")
+def several():
+    def share(new, test, train):
+        edge = close(test, train)[0].quantile(0.05)
+        return (close(new, train)[0] <= edge).double().mean()
+
+    return all_three(share=share)
+
+
 @wrong("training_copies", "a number, no share", says="this is a number")
 def several():
     return all_three(
@@ -873,7 +882,7 @@ def several():
 
     def share(new, test, train):
         usual, found = (nearest(v, train)[0] for v in (test, new))
-        return [(found <= usual.quantile(0.05)).double().mean()]
+        return [(found < usual.quantile(0.05)).double().mean()]
 
     return all_three(nearest, share, lambda: "B ")
 

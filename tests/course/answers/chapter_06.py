@@ -457,6 +457,14 @@ def several():
     return grid_evidence(second=lambda m, x, limit: 2 * enough(m, x, limit))
 
 
+for _limit in (0.0117, 0.0105, 0.0095):
+
+    @wrong("grid_evidence", f"{_limit} nats", says="enough_cells: found")
+    def several(limit=_limit):
+        change = lambda move: move.abs().max() * 0.01 / limit  # noqa: E731
+        return grid_evidence(second=cells_for(evidence, change))
+
+
 @wrong("grid_evidence", "always 200 cells", says="coarser of the two")
 def several():
     return grid_evidence(second=lambda m, x, limit: 200)

@@ -66,6 +66,11 @@ def conv_sizes(first=plain_shape, second=None):
     }
 
 
+@wrong("conv_sizes", "two places at least", says="output_shape")
+def several():
+    return conv_sizes(shape_by(lambda *window: max(2, side(*window))))
+
+
 @right("conv_sizes", "the formula, side by side")
 def several():
     return conv_sizes()
@@ -201,6 +206,12 @@ def moves_along(first=places, second=None):
 
 
 accept("moves_along", "one product, and slices", **moves_along())
+refuse(
+    "moves_along",
+    "the first two strides alone",
+    "expected",
+    **moves_along(lambda pixels, strides: places(pixels, strides[:2])),
+)
 
 
 @right("moves_along", "layer by layer, and a loop over the places")
@@ -498,6 +509,14 @@ def grey_area(first=None, second=READ):
 
 
 accept("grey_area", "tanh, and a series near 0", **grey_area())
+refuse(
+    "grey_area",
+    "no gradient beyond 100",
+    "the gradient",
+    **grey_area(
+        lambda v: torch.where(v > 100, area_by()(v).detach(), area_by()(v))
+    ),
+)
 
 
 @right("grey_area", "expm1 of the size, in float64")
@@ -787,6 +806,10 @@ def drawn(pick=None, noise=None, spread=0.5, fresh=True):
     return draw_codes
 
 
+def of_weights(n, p):
+    return p.multinomial(n, replacement=True)
+
+
 def fixed_counts(n, p):
     counts = (n * p).round().long()
     counts[0] += n - counts.sum()
@@ -832,6 +855,31 @@ for _text, _says, _second in (
     ),
     ("shares by chance, sorted", "in one half", drawn(in_order)),
     ("the same count each time", "by chance", drawn(fixed_counts)),
+    (
+        "weights at the temperature 0.9",
+        "with the weights",
+        drawn(lambda n, p: (p ** (1 / 0.9)).multinomial(n, replacement=True)),
+    ),
+    (
+        "few codes sorted by component",
+        "n = 2",
+        drawn(lambda n, p: in_order(n, p) if n < 99 else of_weights(n, p)),
+    ),
+    (
+        "no component twice, if there are enough",
+        "n = 2",
+        drawn(lambda n, p: p.multinomial(n, replacement=n > len(p))),
+    ),
+    (
+        "the likeliest component for a single code",
+        "n = 1",
+        drawn(lambda n, p: p.argmax()[None] if n < 2 else of_weights(n, p)),
+    ),
+    (
+        "noise of mean 0 in each call",
+        "n = 1",
+        drawn(noise=lambda *s: (lambda e: e - e.mean(0))(torch.randn(s))),
+    ),
     (
         "the square of the weights",
         "with the weights",

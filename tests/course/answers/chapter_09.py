@@ -173,6 +173,30 @@ def several():
     return _both(ask)
 
 
+def _in_strata(n, k):
+    """One number from each of n parts of the same probability."""
+    order = torch.rand(k, n).argsort(1).T
+    return torch.special.ndtri(((order + torch.rand(n, k)) / n).double())
+
+
+@wrong("ask_and_swap", "shares out the quantiles", says="n = 2")
+def several():
+    def ask(cvae, digit, n):
+        z = _in_strata(n, cvae.n_latent).float()
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
+@wrong("ask_and_swap", "no noise for a single digit", says="all pictures")
+def several():
+    def ask(cvae, digit, n):
+        z = torch.randn(n, cvae.n_latent) * (n > 1)
+        return _draw(cvae, z, torch.full((n,), digit))
+
+    return _both(ask)
+
+
 @wrong("ask_and_swap", "draws all from one code", says="one code for each")
 def several():
     def ask(cvae, digit, n):
@@ -182,7 +206,7 @@ def several():
     return _both(ask)
 
 
-@wrong("ask_and_swap", "draws codes from a uniform", says="are not normal")
+@wrong("ask_and_swap", "draws codes from a uniform", says="is not normal")
 def several():
     def ask(cvae, digit, n):
         z = math.sqrt(12) * (torch.rand(n, cvae.n_latent) - 0.5)
@@ -191,7 +215,7 @@ def several():
     return _both(ask)
 
 
-@wrong("ask_and_swap", "takes one number for all dimensions", says="share")
+@wrong("ask_and_swap", "takes one number for all dimensions", says="of a row")
 def several():
     def ask(cvae, digit, n):
         z = torch.randn(n, 1).expand(n, cvae.n_latent)

@@ -290,8 +290,18 @@ def _(images):
     mass = ink.sum((1, 2), keepdim=True).clamp_min(1e-9)
     r = r - (ink * r).sum((1, 2), keepdim=True) / mass
     high = (ink * r.square()).sum((1, 2))
-    found = lean(images) * high / (high + 1e-2)
+    found = lean(images) * high / (high + 1e-3)
     return torch.rad2deg(torch.atan(found))
+
+
+@wrong("slant_from_moments", "no angle above 45 degrees", says="the slant")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(images)).clamp(-0.785, 0.785))
+
+
+@wrong("slant_from_moments", "no angle above 50 degrees", says="the slant")
+def _(images):
+    return torch.rad2deg(torch.atan(lean(images))).clamp(-50, 50)
 
 
 # --- the shuffled control ----------------------------------------------------

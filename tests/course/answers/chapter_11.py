@@ -489,9 +489,32 @@ def several():
     return in_use(lambda m, x, y, least: (table(m, x, y) > least).any(0).sum())
 
 
-@wrong("factors_in_use", "the sum over the rows", says="a mean is wanted")
+@wrong("factors_in_use", "the sum over the rows", says="dimensions above")
 def several():
     return in_use(lambda m, x, y, least: (table(m, x, y).sum(0) > least).sum())
+
+
+for _n in (64, 100, 128, 256):
+
+    @wrong("factors_in_use", f"the first {_n} rows", says="dimensions above")
+    def several(n=_n):
+        return in_use(
+            lambda m, x, y, least: (table(m, x, y)[:n].mean(0) > least).sum()
+        )
+
+
+@wrong("factors_in_use", "all rows but the last", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (table(m, x, y)[:-1].mean(0) > least).sum()
+    )
+
+
+@wrong("factors_in_use", "above by a thousandth", says="dimensions above")
+def several():
+    return in_use(
+        lambda m, x, y, least: (table(m, x, y).mean(0) > least + 1e-3).sum()
+    )
 
 
 @wrong("factors_in_use", "no half", says="one half is missing")
@@ -702,6 +725,13 @@ def several():
 @wrong("requests_met", "compares with NaN", says="NaN is always False")
 def several():
     return requests(lambda *a: near(*a).all(1))
+
+
+for _more in (1e-3, 1e-2):
+
+    @wrong("requests_met", f"{_more} beyond the tolerance", says="rows that")
+    def several(more=_more):
+        return requests(lambda r, w, t: true_meets(r, w, t + more))
 
 
 @wrong("requests_met", "takes NaN for 0", says="NaN is not 0")

@@ -8,6 +8,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional
 
 from answers import right, wrong
+from minivae import PixelCVAE
+from minivae.completion import complete as package_complete
 
 
 def accept(exercise, text, **objects):
@@ -90,6 +92,12 @@ def seeded(n, height, width):
     return random_mask(n, height, width)
 
 
+def never_empty(n, height, width):
+    mask = random_mask(n, height, width)
+    mask[~mask.flatten(1).any(1), 0, 0] = True
+    return mask
+
+
 def blocks(n, height, width):
     # a rectangle from the top
     rows = (torch.rand(n, 1, 1) * (height + 1)).floor()
@@ -134,6 +142,39 @@ for _text, _says, _first in (
             torch.rand(n, h, w) < (1 + torch.randint(3, (n, 1, 1))) / 4
         ),
     ),
+    (
+        "shares from 0.05 to 0.95",
+        "share of its own",
+        lambda n, h, w: torch.rand(n, h, w) < 0.05 + 0.9 * torch.rand(n, 1, 1),
+    ),
+    (
+        "shares from a Beta(1.2, 1.2)",
+        "share of its own",
+        lambda n, h, w: (
+            torch.rand(n, h, w)
+            < torch.distributions.Beta(1.2, 1.2).sample((n, 1, 1))
+        ),
+    ),
+    (
+        "one mask gives half of its pixels",
+        "n = 1",
+        lambda n, h, w: (
+            torch.rand(n, h, w) < (torch.rand(n, 1, 1) if n > 1 else 0.5)
+        ),
+    ),
+    (
+        "no mask without a given pixel",
+        "share of its own",
+        never_empty,
+    ),
+    (
+        "shares spread over the batch, in random order",
+        "in common",
+        lambda n, h, w: (
+            torch.rand(n, h, w)
+            < ((torch.randperm(n) + torch.rand(n)) / n)[:, None, None]
+        ),
+    ),
     ("the same pixels for all", "random_mask", shared(1, 0, 0)),
     ("whole rows", "random_mask", shared(0, 0, 1)),
     ("whole columns", "random_mask", shared(0, 1, 0)),
@@ -154,7 +195,7 @@ for _text, _says, _first in (
     ),
     (
         "shares in equal steps",
-        "in common",
+        "n = 1",
         lambda n, h, w: (
             torch.rand(n, h, w) < ((torch.arange(n) + 0.5) / n)[:, None, None]
         ),
@@ -765,6 +806,13 @@ for _text, _says, _made in (
     ),
 ):
     refuse("m2_bound", _text, _says, **m2_bound(second=by_label(_made)))
+for _least in (-3, -10):
+    _clamped = labelled_by(
+        pixels=lambda each, least=_least: each.clamp_min(least).sum(1)
+    )
+    refuse(
+        "m2_bound", f"no pixel below {_least}", "found", **m2_bound(_clamped)
+    )
 refuse(
     "m2_bound",
     "the bound of label 0 for all",
@@ -870,6 +918,11 @@ for _text, _says, _first in (
         with_variance(lambda v, h, w: (v * h).sum(1) / h.sum(1)),
     ),
     (
+        "at least two hidden pixels",
+        "found",
+        with_variance(lambda v, h, w: (v * h).sum(1) / h.sum(1).clamp_min(2)),
+    ),
+    (
         "one mask for all",
         "found",
         with_variance(lambda v, h, w: (v * h[:1]).sum(1) / h[:1].sum(1)),
@@ -931,11 +984,52 @@ for _text, _says, _draw in (
     ),
     (
         "the mean code first",
-        "first way",
+        "n = 1",
         lambda n, b, k: torch.cat(
             [torch.zeros(1, b, k), torch.randn(n, b, k)]
         )[:n],
     ),
+    (
+        "noise of mean 0 over the ways",
+        "complete, n = 1",
+        lambda *s: (lambda e: e - e.mean(0))(torch.randn(s)),
+    ),
     ("noise of 0.95", "complete", lambda *s: 0.95 * torch.randn(s)),
 ):
     wrong("fill_in", _text, says=_says)(filling(_draw))
+
+
+# --- what the package has already --------------------------------------------
+
+
+def told(picture):
+    model = PixelCVAE(1, (), shape=(1, *picture.shape[1:]))
+    return model.condition_vector(picture[:, None], len(picture))
+
+
+def package_bound(model, x, y, noise):
+    found = model(x, y, noise)
+    return -found["reconstruction"] - found["kl"]
+
+
+refuse(
+    "any_mask",
+    "what a model is told",
+    "calls minivae",
+    **any_mask(second=told),
+)
+refuse(
+    "m2_bound",
+    "the package's loss",
+    "calls minivae",
+    **m2_bound(package_bound),
+)
+wrong("hidden_bound", "the package's loss", says="calls minivae")(
+    package_bound
+)
+
+
+@wrong("fill_in", "the package's completions", says="calls minivae")
+def _(model, picture, n):
+    seed = int(torch.randint(2**31, ()))
+    return package_complete(model, picture, n, seed)

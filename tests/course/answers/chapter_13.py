@@ -1,6 +1,7 @@
 """Answers to the exercises of chapter 13."""
 
 import math
+import operator
 import statistics
 from itertools import pairwise
 
@@ -118,8 +119,9 @@ def several():
 
     def what_is_shown(a, b):
         _, low, high = ratio_of_rounds(a, b)
-        shown = {(True, True): "a is faster", (False, False): "b is faster"}
-        return shown.get((bool(low < 1), bool(high < 1)), "nothing")
+        shown = {(-1, -1): "a is faster", (1, 1): "b is faster"}
+        sides = [int((one - 1).sign()) for one in (low, high)]
+        return shown.get(tuple(sides), "nothing")
 
     return clock(ratio_of_rounds, what_is_shown)()
 
@@ -273,6 +275,31 @@ def by_mean(width):
 ruled("a median off by 7 %", by_median(0.07))
 ruled("a median off by 2 %", by_median(0.02))
 ruled("a median off by 15 %", by_median(0.15))
+for _text, _slack in (("within 1e-3 of one", 1e-3), ("nearly one", 4e-4)):
+
+    def _near_one(a, b, slack=_slack):
+        _, low, high = in_rounds(a, b)
+        if high < 1 - slack:
+            return "a is faster"
+        return "b is faster" if low > 1 + slack else "nothing"
+
+    wrong("ratio_within_rounds", _text, says="the quartiles of a / b are")(
+        clock(shown=_near_one)
+    )
+for _text, _a, _b in (
+    ("a is faster where the quartile is one", operator.le, operator.gt),
+    ("b is faster where the quartile is one", operator.lt, operator.ge),
+):
+
+    def _at_one(a, b, below=_a, above=_b):
+        _, low, high = in_rounds(a, b)
+        if below(high, 1):
+            return "a is faster"
+        return "b is faster" if above(low, 1) else "nothing"
+
+    wrong("ratio_within_rounds", _text, says="quartiles of a / b are 1.000")(
+        clock(shown=_at_one)
+    )
 ruled("the mean and its error", by_mean(lambda v: v.std() / len(v) ** 0.5))
 ruled("twice the error", by_mean(lambda v: 2 * v.std() / len(v) ** 0.5))
 ruled("the mean and the standard deviation", by_mean(lambda v: v.std()))
@@ -952,6 +979,26 @@ def go_on(state, x, seed, n):
             "step": step,
         }
     return found
+
+
+@wrong("same_bits", "no number of steps after none", says="raises")
+def go_on(state, x, seed, n):
+    for i in range(n):
+        found = steps(state, x, seed, i + 1)
+    return found
+
+
+@wrong("same_bits", "no step forgets the means", says="two parts differ")
+def go_on(state, x, seed, n):
+    zero = torch.zeros_like(state["mean"])
+    return steps(state, x, seed, n) | (
+        {} if n else {"mean": zero, "square": zero}
+    )
+
+
+@wrong("same_bits", "at least one step", says='after 0 steps "step" is 1')
+def go_on(state, x, seed, n):
+    return steps(state, x, seed, max(n, 1))
 
 
 wrong("same_bits", "nothing but the weights goes on", says="all but the")(

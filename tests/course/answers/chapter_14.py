@@ -1047,6 +1047,20 @@ def several():
     return capacity(least_nats=least_nats)
 
 
+@wrong("code_capacity", "just enough is too little", says="expected False")
+def several():
+    return capacity(charges_too_little=lambda kl, n, s: kl <= fano(n, s))
+
+
+for _text, _gap in (("a thousandth less", 1e-3), ("a tenth more", -0.1)):
+
+    @wrong("code_capacity", _text, says="charges_too_little")
+    def several(gap=_gap):
+        return capacity(
+            charges_too_little=lambda kl, n, s: kl < fano(n, s) - gap
+        )
+
+
 @wrong("code_capacity", "compares with log n", says="all of least_nats")
 def several():
     return capacity(charges_too_little=lambda kl, n, share: kl < math.log(n))

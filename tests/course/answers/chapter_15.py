@@ -426,7 +426,7 @@ def several():
     def copied_share(new, held_out, train):
         own = nearest_distance(held_out, train)
         limit = np.percentile(own, 5)
-        return np.mean([d <= limit for d in nearest_distance(new, train)])
+        return np.mean([d < limit for d in nearest_distance(new, train)])
 
     return nearest(nearest_distance, copied_share)()
 
@@ -449,7 +449,7 @@ wrong("nearest_row", "a limit from the new rows", says="from the held-out")(
 wrong("nearest_row", "the median for a limit", says="that of the median")(
     nearest(share=lambda new, held, train: too_close(new, held, train, 0.5))
 )
-wrong("nearest_row", "exact copies only", says="close is enough")(
+wrong("nearest_row", "exact copies only", says="copied_share")(
     nearest(
         share=lambda new, held, train: (
             (distances(new, train) == 0).double().mean()
@@ -592,6 +592,15 @@ share_is(
 share_is(
     "of the held-out number",
     lambda n, h, t: too_close(n, h, t) * len(n) / len(h),
+)
+
+
+share_is(
+    "as near as the limit",
+    lambda n, h, t: (
+        (distances(n, t) <= own_of(h, t).quantile(0.05)).double().mean()
+    ),
+    "as near as all",
 )
 
 
@@ -1087,6 +1096,22 @@ listened(
 def heard_from(wave, first, last):
     size = spectrum(wave)[first:last]
     return size / size.max()
+
+
+def quiet(floor, add):
+    def loud(wave):
+        size = spectrum(wave)[1:]
+        return size / (size.max().clamp_min(floor) + add)
+
+    return loud
+
+
+listened("no division by less than 1e-6", quiet(1e-6, 0.0))
+listened("1e-8 added to the largest", quiet(0.0, 1e-8))
+listened(
+    "nothing below a hundredth",
+    lambda wave: torch.where(heard(wave) < 0.01, 0.0, heard(wave)),
+)
 
 
 @wrong("chord", "takes the mean from its input", says="in place")
