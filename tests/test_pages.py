@@ -274,7 +274,7 @@ def test_what_each_claim_measured_is_stored(path):
 
 @numbered
 def test_a_claim_that_a_seed_refuses_speaks_of_one_run(path):
-    table = appendices.seeds_table().get(path.stem, {})
+    table = appendices.seeds_table().get(path.stem, {}).get("claims", {})
     notebook = nbformat.read(path, as_version=4)
     sentences = [c["sentence"] for c in appendices.claims_of(notebook)]
     for sentence in filter(table.__contains__, sentences):
@@ -289,7 +289,7 @@ def test_claims_not_yet_run_with_other_seeds_are_listed():
     """A warning, as for outputs: `make seeds` takes an hour."""
     if names := seeds.out_of_date():
         warnings.warn(
-            f"seeds older than the claims of {', '.join(names)}: make seeds",
+            f"seeds older than the code of {', '.join(names)}: make seeds",
             stacklevel=1,
         )
 

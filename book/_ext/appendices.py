@@ -124,7 +124,10 @@ def code(text: str) -> str:
 
 
 def seeds_table() -> dict:
-    """Chapter -> sentence -> digits -> what each seed gave."""
+    """Chapter -> its cells when it ran, and claims.
+
+    These are sentence -> digits -> what each seed gave.
+    """
     return json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
 
 
@@ -155,6 +158,9 @@ def claims_page() -> str:
     table = seeds_table()
     for path in chapters():
         notebook = nbformat.read(path, as_version=4)
+        run = table.get(path.stem, {"cells": "", "claims": {}})
+        is_new = run["cells"] == notebook.metadata["minivae"]["cells"]
+        title = "Three seeds" if is_new else "Before the chapter changed"
         lines = []
         for n, c in enumerate(claims_of(notebook), 1):
             link = f"../{path.name}#{c['anchor']}"
@@ -162,18 +168,19 @@ def claims_page() -> str:
                 code(f"{name} = {value}")
                 for name, value in c["measured"].items()
             )
-            anew = table.get(path.stem, {}).get(c["sentence"], {})
+            anew = run["claims"].get(c["sentence"], {})
             pad = " " * len(f"{n}. ")
             lines.append(
                 f"{n}. **{escape(c['sentence'])}**\n\n"
                 f"{pad}Measured: {measured or 'not stored yet'}.\\\n"
                 f"{pad}Holds if: {code(c['condition'])}.\\\n"
-                f"{pad}Three seeds: {other_seeds(anew)}.\\\n"
+                f"{pad}{title if anew else 'Three seeds'}: "
+                f"{other_seeds(anew)}.\\\n"
                 f"{pad}Where: [{c['heading']}]({link}).\n"
             )
         if lines:
-            title = next(headings(notebook.cells[0].source))
-            parts.append(f"## {title}\n\n" + "\n".join(lines))
+            heading = next(headings(notebook.cells[0].source))
+            parts.append(f"## {heading}\n\n" + "\n".join(lines))
             total, n_chapters = total + len(lines), n_chapters + 1
     return f"""# What this book claims
 
@@ -188,7 +195,8 @@ condition are variables of the chapter. Long values are cut short, numbers
 have about three digits. After that stands what became of the claim when the
 whole chapter was run with three seeds on either data set, and between which
 values the measured numbers lay. A claim that one of these runs refuses says
-in its own words that it speaks of one run.
+in its own words that it speaks of one run. Where the code of the chapter has
+changed since, the line says so.
 
 """ + "\n".join(parts)
 

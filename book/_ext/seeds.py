@@ -83,17 +83,18 @@ def measure(path: Path) -> dict:
 
 
 def out_of_date() -> list[str]:
-    """Chapters with claims that the table does not have, or the reverse."""
+    """Chapters whose code is not what the table was measured with."""
     table = appendices.seeds_table()
     return [
         path.stem
         for path in appendices.chapters()
-        if set(table.get(path.stem, {}))
-        != {
-            c["sentence"]
-            for c in appendices.claims_of(nbformat.read(path, as_version=4))
-        }
+        if table.get(path.stem, {}).get("cells") != cells_of(path)
     ]
+
+
+def cells_of(path: Path) -> str:
+    """Hash of the code of a chapter."""
+    return refresh.cells_fingerprint(nbformat.read(path, as_version=4))
 
 
 def main(names: list[str]) -> None:
@@ -104,7 +105,8 @@ def main(names: list[str]) -> None:
         if stem not in known:
             sys.exit(f"no chapter {name}; there are {', '.join(known)}")
         found = measure(known[stem])
-        table = {**appendices.seeds_table(), stem: found}
+        entry = {"cells": cells_of(known[stem]), "claims": found}
+        table = {**appendices.seeds_table(), stem: entry}
         text = json.dumps(table, indent=1, sort_keys=True) + "\n"
         appendices.SEEDS.write_text(text, encoding="utf-8", newline="\n")
         for sentence, runs in found.items():
