@@ -41,10 +41,17 @@ DIGIT_COLOURS = (
 SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
 DOTS: dict[str, Any] = {"s": 3, "alpha": 0.5, "lw": 0, "rasterized": True}
 MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
-INK: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
-INK["interpolation"] = "nearest"
-SHADE: dict[str, Any] = {"cmap": "Purples", "origin": "lower"}
-SHADE["aspect"] = "auto"
+INK: dict[str, Any] = {
+    "cmap": "gray_r",
+    "vmin": 0,
+    "vmax": 1,
+    "interpolation": "nearest",
+}
+SHADE: dict[str, Any] = {
+    "cmap": "Purples",
+    "origin": "lower",
+    "aspect": "auto",
+}
 
 
 # a notebook shows figures as pictures and not as text; it has loaded IPython

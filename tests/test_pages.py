@@ -286,7 +286,7 @@ def test_a_claim_that_a_seed_refuses_speaks_of_one_run(path):
 
 @pytest.mark.filterwarnings("default:seeds older")
 def test_claims_not_yet_run_with_other_seeds_are_listed():
-    """A warning, as for outputs: `make seeds` takes an hour."""
+    """A warning, as for outputs: `make seeds` takes long."""
     if names := seeds.out_of_date():
         warnings.warn(
             f"seeds older than the code of {', '.join(names)}: make seeds",

@@ -107,8 +107,8 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{path}: cannot be written ({reason}); it needs "
             f"{size / 1e6:.2f} MB, {_free(path.parent)}. Choose a folder that "
-            "you may write to, with room (fit_once keeps in MINIVAE_CACHE). A "
-            "checkpoint that was there is unchanged"
+            "you may write to, with room; MINIVAE_CACHE names that of "
+            "fit_once. A checkpoint that was there is unchanged"
         ) from error
 
 

@@ -520,11 +520,14 @@ class Run:
         }
 
     def _save(self) -> None:
-        path, state = str(self.path), self.state()  # of all processes
+        state = self.state()  # all processes add up their sums
+        assert self.path is not None
+        path = self.path
         self.processes.from_first(lambda: checkpoints.save(path, state))
 
     def _resume(self) -> None:
-        path = Path(str(self.path))
+        assert self.path is not None
+        path = Path(self.path)
         saved = self.processes.from_first(
             lambda: checkpoints.load(path) if path.exists() else None
         )
