@@ -319,6 +319,28 @@ claim("It went on.", drawn >= 0, drawn=drawn)
     assert float(first["drawn"]) == pytest.approx(float(torch.rand(())), 2e-3)
 
 
+@pytest.mark.parametrize(
+    ("source", "is_same"),
+    [
+        ("x = fit(2)\nclaim('Other words.', x > 1, x=x)", True),
+        ("x = fit( 2 )  # as before\nclaim('It grows.', x > 1, x=x)", True),
+        ("x = fit(2)\nclaim('It grows.', x > 1, x=x)\nsay('{x}', x=x)", True),
+        ("x = fit(2)\nfigures.bars(x)\nclaim('It grows.', x > 1, x=x)", True),
+        ("x = fit(3)\nclaim('It grows.', x > 1, x=x)", False),
+        ("x = fit(2)\nclaim('It grows.', x > 0, x=x)", False),
+        ("x = fit(2)\nx.grow()\nclaim('It grows.', x > 1, x=x)", False),
+    ],
+)
+def test_only_what_a_chapter_computes_asks_for_other_seeds(source, is_same):
+    def computing(text):
+        cell = nbformat.v4.new_code_cell(text)
+        notebook = nbformat.v4.new_notebook(cells=[cell])
+        return appendices.computing(notebook)
+
+    before = "x = fit(2)\nclaim('It grows.', x > 1, x=x)"
+    assert (computing(source) == computing(before)) == is_same
+
+
 def test_the_spread_over_seeds_is_told_in_a_line():
     found = {
         "mnist": [

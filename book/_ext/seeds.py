@@ -83,18 +83,18 @@ def measure(path: Path) -> dict:
 
 
 def out_of_date() -> list[str]:
-    """Chapters whose code is not what the table was measured with."""
+    """Chapters that compute something else than when the table was made."""
     table = appendices.seeds_table()
     return [
         path.stem
         for path in appendices.chapters()
-        if table.get(path.stem, {}).get("cells") != cells_of(path)
+        if table.get(path.stem, {}).get("computing") != computing(path)
     ]
 
 
-def cells_of(path: Path) -> str:
-    """Hash of the code of a chapter."""
-    return refresh.cells_fingerprint(nbformat.read(path, as_version=4))
+def computing(path: Path) -> str:
+    """Hash of what a chapter computes."""
+    return appendices.computing(nbformat.read(path, as_version=4))
 
 
 def main(names: list[str]) -> None:
@@ -105,7 +105,7 @@ def main(names: list[str]) -> None:
         if stem not in known:
             sys.exit(f"no chapter {name}; there are {', '.join(known)}")
         found = measure(known[stem])
-        entry = {"cells": cells_of(known[stem]), "claims": found}
+        entry = {"computing": computing(known[stem]), "claims": found}
         table = {**appendices.seeds_table(), stem: entry}
         text = json.dumps(table, indent=1, sort_keys=True) + "\n"
         appendices.SEEDS.write_text(text, encoding="utf-8", newline="\n")
