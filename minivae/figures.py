@@ -167,7 +167,7 @@ def comparison(rows: dict[str, np.ndarray], **more: Any) -> Figure:
 
     Args:
         rows: name -> images as for `image_grid`, of equal N and size.
-        **more: as for `image_grid`, such as column_labels and axis_labels.
+        more: as for `image_grid`, such as column_labels and axis_labels.
 
     Returns:
         The figure, closed; as the value of a cell it is shown.
