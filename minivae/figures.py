@@ -162,12 +162,12 @@ def image_grid(
     return figure
 
 
-def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
+def comparison(rows: dict[str, np.ndarray], **more: Any) -> Figure:
     """One labelled row of images for each entry, such as reconstructions.
 
     Args:
         rows: name -> images as for `image_grid`, of equal N and size.
-        width: of the figure, in inches.
+        more: as for `image_grid`, such as column_labels and axis_labels.
 
     Returns:
         The figure, closed; as the value of a cell it is shown.
@@ -180,7 +180,7 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     """
     n = len(next(iter(rows.values())))
     stack = np.concatenate([_pictures(images) for images in rows.values()])
-    return image_grid(stack, n, row_labels=list(rows), width=width)
+    return image_grid(stack, n, row_labels=list(rows), **more)
 
 
 def _apart(places: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -320,6 +320,7 @@ def bars(
     labels: Sequence[str] = (),
     n_columns: int = 1,
     line: float | None = None,
+    line_name: str = "",
     width: float = 6.5,
     height: float = 2.4,
 ) -> Figure:
@@ -332,6 +333,7 @@ def bars(
         labels: of the places; empty counts them from 1.
         n_columns: of panels.
         line: height of a dotted line to compare with.
+        line_name: what this line is; it stands with the names of series.
         width: of the figure, in inches.
         height: of a row of panels, in inches.
 
@@ -355,10 +357,9 @@ def bars(
             middles = places + (i - (len(series) - 1) / 2) * thick
             look: dict[str, Any] = {"color": SERIES[i % 5], "lw": 0.5}
             look["hatch"] = ("", "//", "..", "xx", "++")[i % 5]
-            look["edgecolor"] = "white"
-            axes.bar(middles, values, thick, label=name, **look)
+            axes.bar(middles, values, thick, label=name, ec="white", **look)
         if line is not None:
-            axes.axhline(line, color="black", ls=":", lw=1)
+            axes.axhline(line, color="black", ls=":", lw=1, label=line_name)
         if labels:
             axes.set_xticks(places, labels)
         else:
@@ -367,7 +368,7 @@ def bars(
         axes.grid(axis="y", alpha=0.2)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    if len(series) > 1:  # above the panels, where no bar can be
+    if len(series) > 1 or line_name:  # above the panels, where no bar can be
         place: Any = "outside upper center"
         names = grid.flat[0].get_legend_handles_labels()
         figure.legend(*names, loc=place, ncols=3, frameon=False)

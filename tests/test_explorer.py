@@ -664,6 +664,19 @@ def test_the_explorer_leaves_a_still_and_no_address(trained, digits):
     assert still.std() > 20
 
 
+def test_the_still_says_which_plane_it_shows(trained, digits):
+    widget = explorer(trained, digits[:300])
+    for axes, panel, model in zip(
+        widget._figure().axes, widget.panels, trained.values(), strict=True
+    ):
+        across, *up = panel["order"][:2]
+        assert axes.get_xlabel().startswith(f"$z_{{{across + 1}}}$ from")
+        names = [f"$z_{{{i + 1}}}$ from" for i in up]
+        assert [axes.get_ylabel()[: len(n)] for n in names] == names
+        assert bool(axes.get_ylabel()) == bool(up)
+        assert axes.get_title().endswith("as a 5") == bool(model.n_classes)
+
+
 def test_a_kernel_answers_the_page(trained, digits, monkeypatch):
     widget = explorer(trained["VAE 2"], digits[:300])
     sent = []

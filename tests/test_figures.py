@@ -280,6 +280,14 @@ def test_a_comparison_has_one_labelled_row_for_each_entry():
         assert np.array_equal(sheet[6:, left], 1 - IMAGES[i])
 
 
+def test_a_comparison_may_say_what_its_columns_are():
+    labels = {"column_labels": "1234567", "axis_labels": ("thickness", "")}
+    figure = figures.comparison({"a": IMAGES}, width=3.0, **labels)
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == list("1234567")
+    assert (axes.get_xlabel(), figure.get_figwidth()) == ("thickness", 3)
+
+
 def test_ten_digits_have_ten_colours():
     assert len({to_hex(c) for c in figures.DIGIT_COLOURS}) == 10
 
@@ -401,6 +409,15 @@ def test_bars_of_one_series_need_no_name():
     assert not figure.legends
     assert not axes.lines
     assert [b.get_x() + b.get_width() / 2 for b in axes.patches] == [1, 2]
+
+
+@pytest.mark.parametrize("names", [("",), ("one", "two")])
+def test_a_line_to_compare_with_may_have_a_name(names):
+    panels = {"": {name: [1, 2] for name in names}}
+    figure = figures.bars(panels, "x", "y", line=1.5, line_name="limit")
+    (legend,) = figure.legends
+    found = [t.get_text() for t in legend.get_texts()]
+    assert sorted(found) == sorted([n for n in names if n] + ["limit"])
 
 
 def test_planes_show_shade_points_paths_and_ellipses_in_their_place():

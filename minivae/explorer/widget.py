@@ -187,10 +187,20 @@ class Explorer(Still, anywidget.AnyWidget):
     def _figure(self) -> Figure:
         """What lies where in each space."""
         pictures = {
-            name: _manifold(model, panel)
+            f"{name}, drawn as a 5" if model.n_classes else name: _manifold(
+                model, panel
+            )
             for (name, model), panel in zip(self.models.items(), self.panels)
         }
-        return sheets(pictures)
+        figure = sheets(pictures)
+        for axes, panel in zip(figure.axes, self.panels):
+            low, high = panel["low"], panel["high"]
+            names = [
+                f"$z_{{{i + 1}}}$ from {low[i]:.1f} to {high[i]:.1f}"
+                for i in panel["order"][:2]
+            ]
+            axes.set(xlabel=names[0], ylabel=names[-1] if names[1:] else "")
+        return figure
 
     def _pick(self, change: object) -> None:
         if self.picked < 0:
