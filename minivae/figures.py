@@ -40,6 +40,7 @@ DIGIT_COLOURS = (
 # and of these five that differ most, for lines and bars
 SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
 DOTS: dict[str, Any] = {"s": 3, "alpha": 0.5, "lw": 0, "rasterized": True}
+ABOVE: Any = "outside upper center"
 MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 INK: dict[str, Any] = {
     "cmap": "gray_r",
@@ -147,10 +148,9 @@ def image_grid(
     _, height, side, *_ = images.shape
     n_rows = -(-len(images) // n_columns)
     figure = _figure(width, width * sheet.shape[0] / sheet.shape[1] + 0.2)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel=axis_labels[0], ylabel=axis_labels[1])
     axes.imshow(sheet, **INK)
     _bare(axes)
-    axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
     if len(row_labels):
         middles = np.arange(n_rows) * (height + gap) + (height - 1) / 2
         axes.set_yticks(middles, row_labels)
@@ -162,12 +162,12 @@ def image_grid(
     return figure
 
 
-def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
+def comparison(rows: dict[str, np.ndarray], **more: Any) -> Figure:
     """One labelled row of images for each entry, such as reconstructions.
 
     Args:
         rows: name -> images as for `image_grid`, of equal N and size.
-        width: of the figure, in inches.
+        **more: as for `image_grid`, such as column_labels and axis_labels.
 
     Returns:
         The figure, closed; as the value of a cell it is shown.
@@ -180,7 +180,7 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     """
     n = len(next(iter(rows.values())))
     stack = np.concatenate([_pictures(images) for images in rows.values()])
-    return image_grid(stack, n, row_labels=list(rows), width=width)
+    return image_grid(stack, n, row_labels=list(rows), **more)
 
 
 def _apart(places: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -368,11 +368,68 @@ def bars(
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     if len(series) > 1:  # above the panels, where no bar can be
-        place: Any = "outside upper center"
         names = grid.flat[0].get_legend_handles_labels()
-        figure.legend(*names, loc=place, ncols=3, frameon=False)
+        figure.legend(*names, loc=ABOVE, ncols=3, frameon=False)
     figure.supxlabel(xlabel, size=10)
     figure.supylabel(ylabel, size=10)
+    return figure
+
+
+def dots(
+    series: dict[str, np.ndarray],
+    labels: Sequence[str],
+    xlabel: str,
+    limits: tuple[float, float] | None = None,
+    lines: dict[str, float] | None = None,
+    width: float = 5.5,
+) -> Figure:
+    """A row for each label, with a dot of each series on one scale.
+
+    The dots of a row lie a little apart, so that equal ones can be seen, and
+    a grey line spans them, so that gaps can be compared.
+
+    Args:
+        series: name -> values (M,). One series needs no name.
+        labels: of the rows, M of them, from the top.
+        xlabel: quantity and unit.
+        limits: ends of the scale; what lies beyond is written at that end.
+        lines: name -> place of a dotted line to compare with.
+        width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> found = {"true": [-90, -97], "said": [-90, 3e9]}
+        >>> figure = dots(found, ["VAE", "broken"], "nats", (-120, -80))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['3e+09 ▶ ']
+    """
+    figure = _figure(width, 1 + (0.1 + 0.11 * len(series)) * len(labels))
+    axes = figure.add_subplot(xlabel=xlabel)
+    values = np.stack([_array(v, float) for v in series.values()])
+    low, high = limits or (values.min(), values.max())
+    shown, rows = values.clip(low, high), np.arange(len(labels))
+    axes.hlines(rows, shown.min(0), shown.max(0), color="0.8", lw=2, zorder=1)
+    for i, name in enumerate(series):
+        apart = rows + (i - (len(series) - 1) / 2) * 0.7 / len(series)
+        look: dict[str, Any] = {"color": SERIES[i % 5], "clip_on": False}
+        inside = np.where(values[i] == shown[i], shown[i], np.nan)
+        axes.plot(inside, apart, "os^Dv"[i % 5], label=name, **look)
+        look |= {"va": "center", "size": 9}
+        for x, end, y in zip(values[i], shown[i], apart):
+            if x < low:
+                axes.text(end, y, f" ◀ {x:.3g}", ha="left", **look)
+            if x > high:
+                axes.text(end, y, f"{x:.3g} ▶ ", ha="right", **look)
+    for name, x in (lines or {}).items():
+        axes.axvline(x, color="black", ls=":", lw=1.2, zorder=0)
+        axes.text(x, -0.6, name, ha="center", va="bottom", size=9)
+    axes.set_yticks(rows, labels)
+    axes.set(xlim=limits, ylim=(len(labels) - 0.5, -0.5))
+    axes.grid(alpha=0.2)
+    if len(series) > 1:  # above, where no dot can be
+        figure.legend(loc=ABOVE, ncols=3, frameon=False)
     return figure
 
 
@@ -512,8 +569,7 @@ def schematic(
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
         (picture,) = _pictures(_array(image)[None])
         axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
-        frame: dict[str, Any] = {"fc": "none", "ec": "black", "lw": 0.8}
-        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, **frame))
+        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, fill=False, lw=0.8))
         axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
     networks = {
         "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),
