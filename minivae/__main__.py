@@ -71,23 +71,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            allow_abbrev=False,
-            formatter_class=_Help,
-        )
+        about: dict[str, Any] = {"help": text, "description": text}
+        about |= {"allow_abbrev": False, "formatter_class": _Help}
+        one = commands.add_parser(name, **about)
         one.set_defaults(run=run)
-        one.add_argument(
-            "--data",
-            default="auto",
-            choices=data.NAMES,
-            help="set of pictures; auto is MNIST if it can be had",
-        )
-        one.add_argument(
-            "--json", action="store_true", help="end with a line of JSON"
-        )
+        add = one.add_argument
+        which = "set of pictures; auto is MNIST if it can be had"
+        add("--data", default="auto", choices=data.NAMES, help=which)
+        add("--json", action="store_true", help="end with a line of JSON")
         return one
 
     text = "Train a model and score it on the test set."
@@ -118,24 +109,18 @@ def parser() -> argparse.ArgumentParser:
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
         kind: dict[Any, Any] = {int | None: int, float | None: float}
-        add(
-            flag,
-            type=kind.get(option.type, option.type),
-            default=option.default,
-            choices=words.get(option.name),
-            help=ABOUT.get(option.name),
-        )
+        about = {"type": kind.get(option.type, option.type)}
+        about |= {"default": option.default, "help": ABOUT.get(option.name)}
+        add(flag, choices=words.get(option.name), **about)
     add("--checkpoint", help="save here, and resume from here")
 
     text = "Score a trained model on the test set."
     score = command("evaluate", run_evaluate, text)
-    score.add_argument("--checkpoint", required=True, help="file to read")
-    score.add_argument(
-        "--samples", type=int, default=100, help="codes for the likelihood"
-    )
-    score.add_argument("--given", type=int, help=QUARTERS)
-    device = ABOUT.get("device")
-    score.add_argument("--device", default="auto", help=device)
+    add, codes = score.add_argument, "codes for the likelihood"
+    add("--checkpoint", required=True, help="file to read")
+    add("--samples", type=int, default=100, help=codes)
+    add("--given", type=int, help=QUARTERS)
+    add("--device", default="auto", help=ABOUT.get("device"))
 
     draw = command("sample", run_sample, "Draw new digits.")
     add = draw.add_argument
@@ -188,9 +173,8 @@ def run_train(args: argparse.Namespace) -> dict:
             "--given: only a cvae that is told pixels has it; add "
             "--condition pixels"
         )
-    config = TrainConfig(
-        **{f.name: getattr(args, f.name) for f in fields(TrainConfig)}
-    )
+    run = {f.name: getattr(args, f.name) for f in fields(TrainConfig)}
+    config = TrainConfig(**run)
     digits = data.load_digits(args.data, "train")
     model = (PixelCVAE if pixels else MODELS[args.model])(
         n_latent=args.n_latent,
@@ -312,9 +296,8 @@ def run_sample(args: argparse.Namespace) -> dict:
         )
     validate.whole("--n", args.n, 1, 100)
     model: Any = load_model(args.checkpoint)
-    if out.suffix == ".png" and (
-        len(model.shape) != 3 or model.shape[0] not in (1, 3)
-    ):
+    pictured = len(model.shape) == 3 and model.shape[0] in (1, 3)
+    if out.suffix == ".png" and not pictured:
         raise ValueError(
             f"--out: rows of {model.shape} are no grey or coloured pictures; "
             "choose a name that ends in .npy"

@@ -66,6 +66,7 @@ TORCHVISION = {
 NAMES = ("auto", "mnist", "fashion-mnist", "kmnist", "builtin")
 SPLITS = ("train", "test")
 LARGEST = 1 << 26  # bytes; more than any of the archives
+BROKEN = zlib.error, http.client.HTTPException  # an archive, an answer
 TEST_SEED = 0  # the binarised test set is one and the same everywhere
 
 
@@ -665,9 +666,8 @@ def _read_idx(file: bytes) -> Tensor:
     if content[:3] != b"\x00\x00\x08" or len(content) < 4:
         raise ValueError("it is not an IDX file of bytes")
     start = 4 + 4 * content[3]  # its number of dimensions
-    sizes = [
-        int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)
-    ]
+    parts = (content[i : i + 4] for i in range(4, start, 4))
+    sizes = [int.from_bytes(part, "big") for part in parts]
     if len(content) != start + math.prod(sizes):
         raise ValueError("another size than its header says")
     return torch.frombuffer(content, dtype=torch.uint8)[start:].view(sizes)
@@ -704,13 +704,7 @@ def _fetch(urls: list[str], md5: str, file: Path, deadline: float) -> str:
                 raise OSError("the archive has another md5 than expected")
             _place(gzip.decompress(archive), file)
             return ""
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            zlib.error,
-            http.client.HTTPException,
-        ) as error:
+        except (OSError, EOFError, ValueError, *BROKEN) as error:
             text = getattr(error, "strerror", None) or str(error)
             reason = " ".join(text.split()) or "too slow"
     return reason
@@ -796,9 +790,6 @@ def _builtin(split: str) -> Images:
     centred = torch.stack(
         [w[t : t + 28, f : f + 28] for w, t, f in zip(wide, top, left)]
     )
-    return Images(
-        (255 * centred).round().to(torch.uint8),
-        torch.from_numpy(small.target)[rows].long(),
-        "builtin",
-        split,
-    )
+    labels = torch.from_numpy(small.target)[rows].long()
+    centred = (255 * centred).round().to(torch.uint8)
+    return Images(centred, labels, "builtin", split)

@@ -60,9 +60,8 @@ def _pass(
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Go once through data, prepared, in order, on the model's device."""
     device = next(model.parameters()).device
-    yield from batches(
-        prepared(model, data), batch_size, device=device, shuffle=False
-    )
+    rows = prepared(model, data)
+    yield from batches(rows, batch_size, device=device, shuffle=False)
 
 
 def evaluate(

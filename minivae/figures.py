@@ -14,31 +14,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Polygon, Rectangle
-from matplotlib.ticker import (
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    ScalarFormatter,
-)
 
 # ten colours that stay apart for colour-blind readers (after Paul Tol)
-DIGIT_COLOURS = (
-    "#332288",
-    "#88CCEE",
-    "#117733",
-    "#DDCC77",
-    "#CC6677",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#882255",
-    "#777777",
+DIGIT_COLOURS = tuple(
+    "#332288 #88CCEE #117733 #DDCC77 #CC6677 "
+    "#AA4499 #44AA99 #999933 #882255 #777777".split()
 )
 # and of these five that differ most, for lines and bars
 SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
+ABOVE: Any = "outside upper center"
 DOTS: dict[str, Any] = {"s": 3, "alpha": 0.5, "lw": 0, "rasterized": True}
 MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 INK: dict[str, Any] = {
@@ -47,11 +35,7 @@ INK: dict[str, Any] = {
     "vmax": 1,
     "interpolation": "nearest",
 }
-SHADE: dict[str, Any] = {
-    "cmap": "Purples",
-    "origin": "lower",
-    "aspect": "auto",
-}
+SHADE: dict[str, Any] = {"cmap": "Purples", "aspect": "auto"}
 
 
 # a notebook shows figures as pictures and not as text; it has loaded IPython
@@ -64,6 +48,30 @@ if (_ipython := sys.modules.get("IPython")) and _ipython.get_ipython():
 def _figure(width: float, height: float) -> Figure:
     # made without pyplot, so that nothing keeps it open
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _panels(
+    titles: Sequence[str], n_columns: int, width: float, height: float, more=0
+) -> tuple[Figure, Any]:
+    """Panels on one scale, each row of this height, and `more` in all."""
+    n_rows = -(-len(titles) // n_columns)
+    figure = _figure(width, height * n_rows + more)
+    shared: dict[str, Any] = {"sharex": True, "sharey": True}
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared).flat
+    for axes in grid[len(titles) :]:
+        axes.set_visible(False)
+    for axes, title in zip(grid, titles):
+        axes.set_title(title, size=9)
+    return figure, grid[: len(titles)]
+
+
+def _explain(figure: Figure, xlabel: str, ylabel: str) -> None:
+    """Names for both directions, and above, where no bar can be, for lines."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    if names:
+        figure.legend(handles, names, loc=ABOVE, ncols=3, frameon=False)
+    figure.supxlabel(xlabel, size=10)
+    figure.supylabel(ylabel, size=10)
 
 
 def _bare(axes: Axes) -> None:
@@ -99,9 +107,8 @@ def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
     """Images (N, h, w) or (N, h, w, 3) on one sheet, row by row."""
     n, height, width, *rgb = images.shape
     n_rows = -(-n // n_columns)
-    paper = 1.0 if rgb else 0.0
     size = (n_rows * n_columns, height + gap, width + gap, *rgb)
-    sheet = np.full(size, paper)
+    sheet = np.full(size, 1.0 if rgb else 0.0)
     sheet[:n, :height, :width] = images
     sheet = sheet.reshape(n_rows, n_columns, height + gap, width + gap, *rgb)
     sheet = sheet.swapaxes(1, 2)
@@ -167,7 +174,7 @@ def comparison(rows: dict[str, np.ndarray], **more: Any) -> Figure:
 
     Args:
         rows: name -> images as for `image_grid`, of equal N and size.
-        more: as for `image_grid`, such as column_labels and axis_labels.
+        **more: as for `image_grid`, such as column_labels and axis_labels.
 
     Returns:
         The figure, closed; as the value of a cell it is shown.
@@ -237,9 +244,10 @@ def latent_scatter(
         for digit in np.unique(labels):
             z1, z2 = codes[labels == digit].T
             axes.scatter(z1, z2, color=DIGIT_COLOURS[digit % 10], **DOTS)
-        shown = np.unique(labels)
+        shown, size = np.unique(labels), np.ptp(codes, 0) / 30
         places = np.stack([np.median(codes[labels == d], 0) for d in shown])
-        for digit, (a, b) in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
+        places = _apart(places, size * len(maps) ** 0.5)
+        for digit, (a, b) in zip(shown, places):
             box = {"boxstyle": "circle,pad=0.2", "fc": "white", "lw": 1.5}
             box["ec"] = DIGIT_COLOURS[digit % 10]
             axes.text(a, b, str(digit), weight="bold", bbox=box, **MIDDLE)
@@ -260,21 +268,31 @@ def latent_scatter(
 
 
 def curves(
-    lines: dict[str, tuple[np.ndarray, np.ndarray]],
+    lines: dict[str, Any],
     xlabel: str,
     ylabel: str,
     log: bool | str = False,
     marks: Sequence[float] = (),
+    black: dict[str, str] | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
+    n_columns: int = 1,
     width: float = 5.5,
 ) -> Figure:
-    """Lines in one panel, each with its own marker.
+    """Lines, each with its own marker, in one panel or several on one scale.
 
     Args:
         lines: name -> (x (N,), y (N,) or (N, S) for S seeds); several seeds
-            are drawn as their mean with a band from lowest to highest.
+            are drawn as their mean with a band from lowest to highest. Or
+            title -> such lines, one panel each.
         xlabel, ylabel: quantity and unit.
         log: whether both axes are logarithmic; "x" is that one alone.
         marks: places of the horizontal ticks; empty leaves it to matplotlib.
+        black: name -> how that line, to compare the others with, is drawn
+            in black: ":" or "-" as a line, "o" as dots, "area" as a grey
+            area above zero.
+        limits: lowest and highest y shown; beyond it a line leaves the
+            frame. None shows all.
+        n_columns: of panels.
         width: of the figure, in inches.
 
     Returns:
@@ -286,30 +304,45 @@ def curves(
         >>> len(figure.axes[0].lines)
         1
     """
-    figure = _figure(width, 0.62 * width)
-    axes = figure.add_subplot()
-    for i, (name, (x, y)) in enumerate(lines.items()):
-        x = _array(x)
-        y = _array(y, float).reshape(len(x), -1)
-        look: dict[str, Any] = {"color": SERIES[i % 5]}
-        band = look | {"alpha": 0.15, "lw": 0}
-        look |= {"ls": ("-", "--", ":", "-.")[i % 4], "ms": 4}
-        look |= {"marker": "os^Dv"[i % 5] if len(x) < 40 else None}
-        axes.plot(x, y.mean(1), label=name, **look)
-        axes.fill_between(x, y.min(1), y.max(1), **band)
+    several = isinstance(next(iter(lines.values())), dict)
+    panels = lines if several else {"": lines}
+    height = 0.62 * width / n_columns
+    figure, grid = _panels(list(panels), n_columns, width, height, several)
+    black = black or {}
+    for axes, panel in zip(grid, panels.values()):
+        coloured = [name for name in panel if name not in black]
+        for name, (x, y) in panel.items():
+            x = _array(x)
+            y = _array(y, float).reshape(len(x), -1)
+            if black.get(name) == "area":
+                axes.fill_between(x, y[:, 0], color="lightgrey", label=name)
+            elif name in black:
+                axes.plot(x, y, black[name], c="black", lw=1.2, label=name)
+            else:
+                i = coloured.index(name)
+                look: dict[str, Any] = {"color": SERIES[i % 5]}
+                band = look | {"alpha": 0.15, "lw": 0}
+                look |= {"ls": ("-", "--", ":", "-.")[i % 4], "ms": 4}
+                look |= {"marker": "os^Dv"[i % 5] if len(x) < 40 else None}
+                axes.plot(x, y.mean(1), label=name, **look)
+                axes.fill_between(x, y.min(1), y.max(1), **band)
+        axes.grid(alpha=0.2)
     if log:
         axes.set(xscale="log")
     if log is True:
         axes.set(yscale="log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     if len(marks):
         axes.set_xticks(marks, [f"{m:g}" for m in marks])
         axes.minorticks_off()
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.2)
-    axes.legend(frameon=False)
+    axes.set(ylim=limits)
+    if several:
+        _explain(figure, xlabel, ylabel)
+    else:
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.legend(frameon=False)
     return figure
 
 
@@ -333,7 +366,7 @@ def bars(
         labels: of the places; empty counts them from 1.
         n_columns: of panels.
         line: height of a dotted line to compare with.
-        line_name: what this line is; it stands with the names of series.
+        line_name: what it is.
         width: of the figure, in inches.
         height: of a row of panels, in inches.
 
@@ -345,35 +378,82 @@ def bars(
         >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
         [3.0, 1.0]
     """
-    n_rows = -(-len(panels) // n_columns)
-    figure = _figure(width, height * n_rows)
-    shared: dict[str, Any] = {"sharex": True, "sharey": True}
-    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
-    for axes, (title, series) in zip(grid.flat, panels.items()):
+    figure, grid = _panels(list(panels), n_columns, width, height)
+    for axes, series in zip(grid, panels.values()):
         for i, (name, values) in enumerate(series.items()):
             values = _array(values, float)
             thick = 0.8 / len(series)
             places = np.arange(1, len(values) + 1)
             middles = places + (i - (len(series) - 1) / 2) * thick
-            look: dict[str, Any] = {"color": SERIES[i % 5], "lw": 0.5}
+            look: dict[str, Any] = {"ec": "white", "lw": 0.5, "label": name}
             look["hatch"] = ("", "//", "..", "xx", "++")[i % 5]
-            axes.bar(middles, values, thick, label=name, ec="white", **look)
+            axes.bar(middles, values, thick, color=SERIES[i % 5], **look)
         if line is not None:
             axes.axhline(line, color="black", ls=":", lw=1, label=line_name)
         if labels:
             axes.set_xticks(places, labels)
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_title(title, size=9)
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         axes.grid(axis="y", alpha=0.2)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    if len(series) > 1 or line_name:  # above the panels, where no bar can be
-        place: Any = "outside upper center"
-        names = grid.flat[0].get_legend_handles_labels()
-        figure.legend(*names, loc=place, ncols=3, frameon=False)
-    figure.supxlabel(xlabel, size=10)
-    figure.supylabel(ylabel, size=10)
+    _explain(figure, xlabel, ylabel)
+    return figure
+
+
+def dots(
+    series: dict[str, np.ndarray],
+    labels: Sequence[str],
+    xlabel: str,
+    limits: tuple[float, float] | None = None,
+    lines: dict[str, float] | None = None,
+    width: float = 5.5,
+) -> Figure:
+    """A row for each label, with a dot of each series on one scale.
+
+    The dots of a row lie a little apart, so that equal ones can be seen, and
+    a grey line spans them, so that gaps can be compared.
+
+    Args:
+        series: name -> values (M,). One series needs no name.
+        labels: of the rows, M of them, from the top.
+        xlabel: quantity and unit.
+        limits: ends of the scale; what lies beyond is written at that end.
+        lines: name -> place of a dotted line to compare with.
+        width: of the figure, in inches.
+
+    Returns:
+        The figure, closed; as the value of a cell it is shown.
+
+    Example:
+        >>> found = {"true": [-90, -97], "said": [-90, 3e9]}
+        >>> figure = dots(found, ["VAE", "broken"], "nats", (-120, -80))
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['3e+09 ▶ ']
+    """
+    figure = _figure(width, 1 + (0.1 + 0.11 * len(series)) * len(labels))
+    axes = figure.add_subplot(xlabel=xlabel)
+    values = np.stack([_array(v, float) for v in series.values()])
+    low, high = limits or (values.min(), values.max())
+    shown, rows = values.clip(low, high), np.arange(len(labels))
+    axes.hlines(rows, shown.min(0), shown.max(0), color="0.8", lw=2, zorder=1)
+    for i, name in enumerate(series):
+        apart = rows + (i - (len(series) - 1) / 2) * 0.7 / len(series)
+        look: dict[str, Any] = {"color": SERIES[i % 5], "clip_on": False}
+        inside = np.where(values[i] == shown[i], shown[i], np.nan)
+        axes.plot(inside, apart, "os^Dv"[i % 5], label=name, **look)
+        look |= {"va": "center", "size": 9}
+        for x, end, y in zip(values[i], shown[i], apart):
+            if x < low:
+                axes.text(end, y, f" ◀ {x:.3g}", ha="left", **look)
+            if x > high:
+                axes.text(end, y, f"{x:.3g} ▶ ", ha="right", **look)
+    for name, x in (lines or {}).items():
+        axes.axvline(x, color="black", ls=":", lw=1.2, zorder=0)
+        axes.text(x, -0.6, name, ha="center", va="bottom", size=9)
+    axes.set_yticks(rows, labels)
+    axes.set(xlim=limits, ylim=(len(labels) - 0.5, -0.5))
+    axes.grid(alpha=0.2)
+    if len(series) > 1:  # above, where no dot can be
+        figure.legend(loc=ABOVE, ncols=3, frameon=False)
     return figure
 
 
@@ -417,23 +497,20 @@ def planes(
     for i, (title, shade) in enumerate(panels.items()):
         axes = figure.add_subplot(1, n, i + 1)
         if shade is not None:
-            axes.imshow(_array(shade), extent=limit, **SHADE)
+            shade = _array(shade)
+            axes.imshow(shade, origin="lower", extent=limit, **SHADE)
         for draws, style in ((points, "o"), (paths, "-")):
             for j, (name, xy) in enumerate((draws or {}).items()):
                 if name in panels and name != title:
                     continue
-                xy = _array(xy)
-                axes.plot(
-                    *xy.T,
-                    style,
-                    ms=2 if len(xy) > 20 else 6,
-                    mew=0 if len(xy) > 20 else 1,
-                    mec="white",
-                    alpha=0.5 if len(xy) > 20 and style == "o" else 1,
-                    color=SERIES[(j + (style == "-")) % 5],
-                    label=None if name in panels else name,
-                    rasterized=True,
-                )
+                look: dict[str, Any] = {"mec": "white", "rasterized": True}
+                if len(xy) > 20:
+                    alpha = 0.5 if style == "o" else 1
+                    look |= {"ms": 2, "mew": 0, "alpha": alpha}
+                after = len(points or {}) * (style == "-")
+                look["color"] = SERIES[(j + after) % 5]
+                look["label"] = None if name in panels else name
+                axes.plot(*_array(xy).T, style, **look)
         rings = (ellipses or {}).get(title, {})
         for j, (name, (mu, sigma)) in enumerate(rings.items()):
             colour = DIGIT_COLOURS[(4, 2, 0)[j % 3]]
@@ -508,33 +585,31 @@ def schematic(
         >>> len(figure.axes[0].images)
         2
     """
-    figure = _figure(width, 0.36 * width)
+    bottom = 0 if condition else 0.55  # what nobody says needs no room
+    figure = _figure(width, 0.1 * width * (3.5 - bottom))
     axes = figure.add_subplot()
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
         (picture,) = _pictures(_array(image)[None])
         axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
-        frame: dict[str, Any] = {"fc": "none", "ec": "black", "lw": 0.8}
-        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, **frame))
+        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, fc="none", ec="k"))
         axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
     networks = {
         "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),
         "decoder": ((6.1, 1.5), (6.1, 2.5), (7.9, 3.3), (7.9, 0.7)),
     }
-    for i, (name, corners) in enumerate(networks.items()):
-        colour = DIGIT_COLOURS[(1, 6)[i]]
-        axes.add_patch(Polygon(corners, fc=colour, ec="none", alpha=0.6))
+    for i, (name, corners) in zip((1, 6), networks.items()):
+        axes.add_patch(Polygon(corners, fc=DIGIT_COLOURS[i], alpha=0.6))
         left, height = np.mean(corners, 0)
         axes.text(left, height, name, ha="center", va="center", size=11)
     arrows = [((1.65, 2.0), (2.05, 2.0)), ((7.95, 2.0), (8.35, 2.0))]
+    axes.text(5.65 if sampled else 5, 2, "$z$", size=13, **MIDDLE)
     if sampled:
         for height, name in ((2.3, r"$\mu$"), (1.7, r"$\sigma$")):
             axes.text(4.35, height, name, ha="center", va="center", size=13)
-        axes.text(5.65, 2, "$z$", ha="center", va="center", size=13)
         axes.text(5, 3.15, r"noise $\epsilon$", ha="center", size=10)
         arrows += [((4.6, 2.25), (5.4, 2.05)), ((4.6, 1.75), (5.4, 1.95))]
         arrows += [((5.0, 3.05), (5.5, 2.2))]
     else:
-        axes.text(5, 2, "$z$", ha="center", va="center", size=13)
         arrows += [((3.95, 2.0), (4.75, 2.0)), ((5.25, 2.0), (6.05, 2.0))]
     if condition:
         axes.text(5, 0.3, condition, ha="center", va="center", size=11)
@@ -543,7 +618,7 @@ def schematic(
     for start, end in arrows:
         axes.annotate("", end, start, arrowprops=arrow)
     _bare(axes)
-    axes.set(xlim=(-0.1, 10.1), ylim=(0, 3.5), aspect="equal")
+    axes.set(xlim=(-0.1, 10.1), ylim=(bottom, 3.5), aspect="equal")
     return figure
 
 

@@ -264,9 +264,8 @@ def same_style(model: VAE, n: int, seed: int = 0) -> Tensor:
         torch.Size([10, 4, 28, 28])
     """
     _needs_classes(model)
-    return torch.stack(
-        [sample(model, n, y, seed) for y in range(model.n_classes)]
-    )
+    drawn = [sample(model, n, y, seed) for y in range(model.n_classes)]
+    return torch.stack(drawn)
 
 
 def transfer(model: VAE, data: Rows) -> Tensor:
@@ -298,9 +297,8 @@ def transfer(model: VAE, data: Rows) -> Tensor:
     mu, sigma = _moments(model, data.y, len(z))
     places = (z - mu) / sigma
     kinds = torch.arange(model.n_classes)[:, None].expand(-1, len(places))
-    return torch.stack(
-        [pictures(model, to_code(model, places, y), y) for y in kinds]
-    )
+    drawn = [pictures(model, to_code(model, places, y), y) for y in kinds]
+    return torch.stack(drawn)
 
 
 def fit_codes(

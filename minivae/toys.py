@@ -123,9 +123,8 @@ def swiss_roll(
         [angle * angle.cos() / 7, _unit(height), angle * angle.sin() / 7], 1
     )
     x = x + noise * torch.randn(x.shape, generator=g)
-    return Table(
-        x, torch.stack([_unit(place), _unit(height)], 1), "roll", split
-    )
+    told = torch.stack([_unit(place), _unit(height)], 1)
+    return Table(x, told, "roll", split)
 
 
 def circles(
@@ -260,9 +259,8 @@ def shapes(n: int, seed: int = 0, split: str = "train") -> Images:
     square = square - radius * math.sqrt(math.pi / 4)
     disc = torch.hypot(right, down) - radius
     roof = math.sqrt(0.75) * right.abs() - 0.5 * down
-    triangle = torch.maximum(roof, down) - radius * math.sqrt(
-        math.pi / math.sqrt(27)
-    )
+    wide = math.sqrt(math.pi / math.sqrt(27))
+    triangle = torch.maximum(roof, down) - radius * wide
     which = kind[:, None, None]
     edge = torch.where(which == 0, square, disc)
     ink = 0.5 - torch.where(which == 2, triangle, edge)

@@ -27,6 +27,7 @@ CALLS = {
     ),
     "schematic": lambda: figures.schematic(IMAGES[0], IMAGES[1], True, "y"),
     "bars": lambda: figures.bars({"a": {"": [1, 2]}}, "x", "y"),
+    "dots": lambda: figures.dots({"a": [1, 2]}, ["b", "c"], "x"),
     "planes": lambda: figures.planes({"a": IMAGES[0], "b": None}, 3.0),
     "count_table": lambda: figures.count_table(np.eye(3, dtype=int), "x", "y"),
 }
@@ -212,6 +213,7 @@ def test_numbers_may_be_on_any_device(there):
         ),
         figures.curves({"a": (there([1, 2]), numbers)}, "x", "y"),
         figures.bars({"a": {"": numbers}}, "x", "y"),
+        figures.dots({"a": numbers}, ["b", "c"], "x"),
         figures.planes(
             {"a": there(IMAGES[0])},
             3.0,
@@ -418,6 +420,46 @@ def test_a_line_to_compare_with_may_have_a_name(names):
     (legend,) = figure.legends
     found = [t.get_text() for t in legend.get_texts()]
     assert sorted(found) == sorted([n for n in names if n] + ["limit"])
+
+
+def test_dots_stand_in_rows_and_what_lies_beyond_is_written():
+    series = {"one": [1.0, -7.0, 3.0], "two": [2.0, 900.0, 3.0]}
+    labels = ["a", "b", "c"]
+    figure = figures.dots(series, labels, "x", (0, 4), {"limit": 2.5})
+    (axes,) = figure.axes
+    *drawn, line = axes.lines
+    for dots, values in zip(drawn, series.values(), strict=True):
+        x, rows = dots.get_data()
+        assert np.array_equal(rows.round(), [0, 1, 2])
+        assert x[[0, 2]].tolist() == [values[0], values[2]]
+        assert np.isnan(x[1])
+    equal = [dots.get_ydata()[2] for dots in drawn]
+    assert equal[0] < equal[1]  # both can be seen
+    looks = {(dots.get_marker(), dots.get_color()) for dots in drawn}
+    assert len(looks) == 2
+    left, right, name = axes.texts
+    assert (left.get_position()[0], left.get_text()) == (0, " \u25c0 -7")
+    assert (right.get_position()[0], right.get_text()) == (4, "900 \u25b6 ")
+    for text, dots in zip((left, right), drawn, strict=True):
+        assert text.get_color() == dots.get_color()
+    assert (name.get_position()[0], name.get_text()) == (2.5, "limit")
+    assert set(line.get_xdata()) == {2.5}
+    spans = axes.collections[0].get_segments()
+    assert [s[:, 0].tolist() for s in spans] == [[1, 2], [0, 4], [3, 3]]
+    assert [t.get_text() for t in axes.get_yticklabels()] == labels
+    assert axes.get_ylim() == (2.5, -0.5)  # the first row on top
+    assert axes.get_xlim() == (0, 4)
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["one", "two"]
+
+
+def test_dots_of_one_series_need_no_name_and_no_limits():
+    figure = figures.dots({"": [1, 2]}, ["a", "b"], "x")
+    (axes,) = figure.axes
+    assert not figure.legends
+    assert not axes.texts
+    (dots,) = axes.lines
+    assert dots.get_xydata().tolist() == [[1, 0], [2, 1]]
 
 
 def test_planes_show_shade_points_paths_and_ellipses_in_their_place():
