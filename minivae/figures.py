@@ -14,28 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Polygon, Rectangle
-from matplotlib.ticker import (
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    ScalarFormatter,
-)
 
 # ten colours that stay apart for colour-blind readers (after Paul Tol)
 DIGIT_COLOURS = (
-    "#332288",
-    "#88CCEE",
-    "#117733",
-    "#DDCC77",
-    "#CC6677",
-    "#AA4499",
-    "#44AA99",
-    "#999933",
-    "#882255",
-    "#777777",
+    *("#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677"),
+    *("#AA4499", "#44AA99", "#999933", "#882255", "#777777"),
 )
 # and of these five that differ most, for lines and bars
 SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
@@ -47,11 +34,7 @@ INK: dict[str, Any] = {
     "vmax": 1,
     "interpolation": "nearest",
 }
-SHADE: dict[str, Any] = {
-    "cmap": "Purples",
-    "origin": "lower",
-    "aspect": "auto",
-}
+SHADE: dict[str, Any] = {"cmap": "Purples", "aspect": "auto"}
 
 
 # a notebook shows figures as pictures and not as text; it has loaded IPython
@@ -64,6 +47,31 @@ if (_ipython := sys.modules.get("IPython")) and _ipython.get_ipython():
 def _figure(width: float, height: float) -> Figure:
     # made without pyplot, so that nothing keeps it open
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _panels(
+    titles: Sequence[str], n_columns: int, width: float, height: float, more=0
+) -> tuple[Figure, Any]:
+    """Panels on one scale, each row of this height, and `more` in all."""
+    n_rows = -(-len(titles) // n_columns)
+    figure = _figure(width, height * n_rows + more)
+    shared: dict[str, Any] = {"sharex": True, "sharey": True}
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared).flat
+    for axes in grid[len(titles) :]:
+        axes.set_visible(False)
+    for axes, title in zip(grid, titles):
+        axes.set_title(title, size=9)
+    return figure, grid[: len(titles)]
+
+
+def _explain(figure: Figure, xlabel: str, ylabel: str) -> None:
+    """Names for both directions, and above, where no bar can be, for lines."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    place: Any = "outside upper center"
+    if names:
+        figure.legend(handles, names, loc=place, ncols=3, frameon=False)
+    figure.supxlabel(xlabel, size=10)
+    figure.supylabel(ylabel, size=10)
 
 
 def _bare(axes: Axes) -> None:
@@ -99,9 +107,8 @@ def _mosaic(images: np.ndarray, n_columns: int, gap: int) -> np.ndarray:
     """Images (N, h, w) or (N, h, w, 3) on one sheet, row by row."""
     n, height, width, *rgb = images.shape
     n_rows = -(-n // n_columns)
-    paper = 1.0 if rgb else 0.0
     size = (n_rows * n_columns, height + gap, width + gap, *rgb)
-    sheet = np.full(size, paper)
+    sheet = np.full(size, 1.0 if rgb else 0.0)
     sheet[:n, :height, :width] = images
     sheet = sheet.reshape(n_rows, n_columns, height + gap, width + gap, *rgb)
     sheet = sheet.swapaxes(1, 2)
@@ -162,11 +169,16 @@ def image_grid(
     return figure
 
 
-def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
+def comparison(
+    rows: dict[str, np.ndarray],
+    column_labels: Sequence[str] = (),
+    width: float = 6.5,
+) -> Figure:
     """One labelled row of images for each entry, such as reconstructions.
 
     Args:
         rows: name -> images as for `image_grid`, of equal N and size.
+        column_labels: a text for each column.
         width: of the figure, in inches.
 
     Returns:
@@ -180,7 +192,7 @@ def comparison(rows: dict[str, np.ndarray], width: float = 6.5) -> Figure:
     """
     n = len(next(iter(rows.values())))
     stack = np.concatenate([_pictures(images) for images in rows.values()])
-    return image_grid(stack, n, row_labels=list(rows), width=width)
+    return image_grid(stack, n, list(rows), column_labels, width=width)
 
 
 def _apart(places: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -260,21 +272,31 @@ def latent_scatter(
 
 
 def curves(
-    lines: dict[str, tuple[np.ndarray, np.ndarray]],
+    lines: dict[str, Any],
     xlabel: str,
     ylabel: str,
     log: bool | str = False,
     marks: Sequence[float] = (),
+    black: dict[str, str] | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
+    n_columns: int = 1,
     width: float = 5.5,
 ) -> Figure:
-    """Lines in one panel, each with its own marker.
+    """Lines, each with its own marker, in one panel or several on one scale.
 
     Args:
         lines: name -> (x (N,), y (N,) or (N, S) for S seeds); several seeds
-            are drawn as their mean with a band from lowest to highest.
+            are drawn as their mean with a band from lowest to highest. Or
+            title -> such lines, one panel each.
         xlabel, ylabel: quantity and unit.
         log: whether both axes are logarithmic; "x" is that one alone.
         marks: places of the horizontal ticks; empty leaves it to matplotlib.
+        black: name -> how that line, to compare the others with, is drawn
+            in black: ":" or "-" as a line, "o" as dots, "area" as a grey
+            area above zero.
+        limits: lowest and highest y shown; beyond it a line leaves the
+            frame. None shows all.
+        n_columns: of panels.
         width: of the figure, in inches.
 
     Returns:
@@ -286,30 +308,45 @@ def curves(
         >>> len(figure.axes[0].lines)
         1
     """
-    figure = _figure(width, 0.62 * width)
-    axes = figure.add_subplot()
-    for i, (name, (x, y)) in enumerate(lines.items()):
-        x = _array(x)
-        y = _array(y, float).reshape(len(x), -1)
-        look: dict[str, Any] = {"color": SERIES[i % 5]}
-        band = look | {"alpha": 0.15, "lw": 0}
-        look |= {"ls": ("-", "--", ":", "-.")[i % 4], "ms": 4}
-        look |= {"marker": "os^Dv"[i % 5] if len(x) < 40 else None}
-        axes.plot(x, y.mean(1), label=name, **look)
-        axes.fill_between(x, y.min(1), y.max(1), **band)
+    several = isinstance(next(iter(lines.values())), dict)
+    panels = lines if several else {"": lines}
+    height = 0.62 * width / n_columns
+    figure, grid = _panels(list(panels), n_columns, width, height, several)
+    black = black or {}
+    for axes, panel in zip(grid, panels.values()):
+        coloured = [name for name in panel if name not in black]
+        for name, (x, y) in panel.items():
+            x = _array(x)
+            y = _array(y, float).reshape(len(x), -1)
+            if black.get(name) == "area":
+                axes.fill_between(x, y[:, 0], color="lightgrey", label=name)
+            elif name in black:
+                axes.plot(x, y, black[name], c="black", lw=1.2, label=name)
+            else:
+                i = coloured.index(name)
+                look: dict[str, Any] = {"color": SERIES[i % 5]}
+                band = look | {"alpha": 0.15, "lw": 0}
+                look |= {"ls": ("-", "--", ":", "-.")[i % 4], "ms": 4}
+                look |= {"marker": "os^Dv"[i % 5] if len(x) < 40 else None}
+                axes.plot(x, y.mean(1), label=name, **look)
+                axes.fill_between(x, y.min(1), y.max(1), **band)
+        axes.grid(alpha=0.2)
     if log:
         axes.set(xscale="log")
     if log is True:
         axes.set(yscale="log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     if len(marks):
         axes.set_xticks(marks, [f"{m:g}" for m in marks])
         axes.minorticks_off()
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.2)
-    axes.legend(frameon=False)
+    axes.set(ylim=limits)
+    if several:
+        _explain(figure, xlabel, ylabel)
+    else:
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.legend(frameon=False)
     return figure
 
 
@@ -320,6 +357,7 @@ def bars(
     labels: Sequence[str] = (),
     n_columns: int = 1,
     line: float | None = None,
+    line_label: str = "",
     width: float = 6.5,
     height: float = 2.4,
 ) -> Figure:
@@ -332,6 +370,7 @@ def bars(
         labels: of the places; empty counts them from 1.
         n_columns: of panels.
         line: height of a dotted line to compare with.
+        line_label: what it is.
         width: of the figure, in inches.
         height: of a row of panels, in inches.
 
@@ -343,11 +382,8 @@ def bars(
         >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
         [3.0, 1.0]
     """
-    n_rows = -(-len(panels) // n_columns)
-    figure = _figure(width, height * n_rows)
-    shared: dict[str, Any] = {"sharex": True, "sharey": True}
-    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
-    for axes, (title, series) in zip(grid.flat, panels.items()):
+    figure, grid = _panels(list(panels), n_columns, width, height)
+    for axes, series in zip(grid, panels.values()):
         for i, (name, values) in enumerate(series.items()):
             values = _array(values, float)
             thick = 0.8 / len(series)
@@ -358,21 +394,13 @@ def bars(
             look["edgecolor"] = "white"
             axes.bar(middles, values, thick, label=name, **look)
         if line is not None:
-            axes.axhline(line, color="black", ls=":", lw=1)
+            axes.axhline(line, color="black", ls=":", lw=1, label=line_label)
         if labels:
             axes.set_xticks(places, labels)
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_title(title, size=9)
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
         axes.grid(axis="y", alpha=0.2)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    if len(series) > 1:  # above the panels, where no bar can be
-        place: Any = "outside upper center"
-        names = grid.flat[0].get_legend_handles_labels()
-        figure.legend(*names, loc=place, ncols=3, frameon=False)
-    figure.supxlabel(xlabel, size=10)
-    figure.supylabel(ylabel, size=10)
+    _explain(figure, xlabel, ylabel)
     return figure
 
 
@@ -416,23 +444,19 @@ def planes(
     for i, (title, shade) in enumerate(panels.items()):
         axes = figure.add_subplot(1, n, i + 1)
         if shade is not None:
-            axes.imshow(_array(shade), extent=limit, **SHADE)
+            shade = _array(shade)
+            axes.imshow(shade, origin="lower", extent=limit, **SHADE)
         for draws, style in ((points, "o"), (paths, "-")):
             for j, (name, xy) in enumerate((draws or {}).items()):
                 if name in panels and name != title:
                     continue
-                xy = _array(xy)
-                axes.plot(
-                    *xy.T,
-                    style,
-                    ms=2 if len(xy) > 20 else 6,
-                    mew=0 if len(xy) > 20 else 1,
-                    mec="white",
-                    alpha=0.5 if len(xy) > 20 and style == "o" else 1,
-                    color=SERIES[(j + (style == "-")) % 5],
-                    label=None if name in panels else name,
-                    rasterized=True,
-                )
+                look: dict[str, Any] = {"mec": "white", "rasterized": True}
+                if len(xy) > 20:
+                    look |= {"ms": 2, "mew": 0}
+                    look |= {"alpha": 0.5 if style == "o" else 1}
+                look["color"] = SERIES[(j + (style == "-")) % 5]
+                look["label"] = None if name in panels else name
+                axes.plot(*_array(xy).T, style, **look)
         rings = (ellipses or {}).get(title, {})
         for j, (name, (mu, sigma)) in enumerate(rings.items()):
             colour = DIGIT_COLOURS[(4, 2, 0)[j % 3]]
@@ -512,8 +536,7 @@ def schematic(
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
         (picture,) = _pictures(_array(image)[None])
         axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
-        frame: dict[str, Any] = {"fc": "none", "ec": "black", "lw": 0.8}
-        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, **frame))
+        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, fc="none", lw=0.8))
         axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
     networks = {
         "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),

@@ -38,9 +38,8 @@ def linear_probe(
     """
     from sklearn.linear_model import LogisticRegression
 
-    return _probe(
-        LogisticRegression(max_iter=2000), z, y, z_test, y_test, seed
-    )
+    probe = LogisticRegression(max_iter=2000)
+    return _probe(probe, z, y, z_test, y_test, seed)
 
 
 def knn_probe(
