@@ -249,9 +249,10 @@ def latent_scatter(
         for digit in np.unique(labels):
             z1, z2 = codes[labels == digit].T
             axes.scatter(z1, z2, color=DIGIT_COLOURS[digit % 10], **DOTS)
-        shown = np.unique(labels)
+        shown, size = np.unique(labels), np.ptp(codes, 0) / 30
         places = np.stack([np.median(codes[labels == d], 0) for d in shown])
-        for digit, (a, b) in zip(shown, _apart(places, np.ptp(codes, 0) / 30)):
+        places = _apart(places, size * len(maps) ** 0.5)
+        for digit, (a, b) in zip(shown, places):
             box = {"boxstyle": "circle,pad=0.2", "fc": "white", "lw": 1.5}
             box["ec"] = DIGIT_COLOURS[digit % 10]
             axes.text(a, b, str(digit), weight="bold", bbox=box, **MIDDLE)
@@ -389,10 +390,9 @@ def bars(
             thick = 0.8 / len(series)
             places = np.arange(1, len(values) + 1)
             middles = places + (i - (len(series) - 1) / 2) * thick
-            look: dict[str, Any] = {"color": SERIES[i % 5], "lw": 0.5}
+            look: dict[str, Any] = {"ec": "white", "lw": 0.5, "label": name}
             look["hatch"] = ("", "//", "..", "xx", "++")[i % 5]
-            look["edgecolor"] = "white"
-            axes.bar(middles, values, thick, label=name, **look)
+            axes.bar(middles, values, thick, color=SERIES[i % 5], **look)
         if line is not None:
             axes.axhline(line, color="black", ls=":", lw=1, label=line_label)
         if labels:
@@ -452,9 +452,10 @@ def planes(
                     continue
                 look: dict[str, Any] = {"mec": "white", "rasterized": True}
                 if len(xy) > 20:
-                    look |= {"ms": 2, "mew": 0}
-                    look |= {"alpha": 0.5 if style == "o" else 1}
-                look["color"] = SERIES[(j + (style == "-")) % 5]
+                    alpha = 0.5 if style == "o" else 1
+                    look |= {"ms": 2, "mew": 0, "alpha": alpha}
+                after = len(points or {}) * (style == "-")
+                look["color"] = SERIES[(j + after) % 5]
                 look["label"] = None if name in panels else name
                 axes.plot(*_array(xy).T, style, **look)
         rings = (ellipses or {}).get(title, {})
@@ -531,32 +532,31 @@ def schematic(
         >>> len(figure.axes[0].images)
         2
     """
-    figure = _figure(width, 0.36 * width)
+    bottom = 0 if condition else 0.55  # what nobody says needs no room
+    figure = _figure(width, 0.1 * width * (3.5 - bottom))
     axes = figure.add_subplot()
     for left, image, name in ((0, x, "$x$"), (8.4, drawn, "$x'$")):
         (picture,) = _pictures(_array(image)[None])
         axes.imshow(picture, extent=(left, left + 1.6, 1.2, 2.8), **INK)
-        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, fc="none", lw=0.8))
+        axes.add_patch(Rectangle((left, 1.2), 1.6, 1.6, fc="none", ec="k"))
         axes.text(left + 0.8, 0.85, name, ha="center", va="center", size=12)
     networks = {
         "encoder": ((2.1, 0.7), (2.1, 3.3), (3.9, 2.5), (3.9, 1.5)),
         "decoder": ((6.1, 1.5), (6.1, 2.5), (7.9, 3.3), (7.9, 0.7)),
     }
-    for i, (name, corners) in enumerate(networks.items()):
-        colour = DIGIT_COLOURS[(1, 6)[i]]
-        axes.add_patch(Polygon(corners, fc=colour, ec="none", alpha=0.6))
+    for i, (name, corners) in zip((1, 6), networks.items()):
+        axes.add_patch(Polygon(corners, fc=DIGIT_COLOURS[i], alpha=0.6))
         left, height = np.mean(corners, 0)
         axes.text(left, height, name, ha="center", va="center", size=11)
     arrows = [((1.65, 2.0), (2.05, 2.0)), ((7.95, 2.0), (8.35, 2.0))]
+    axes.text(5.65 if sampled else 5, 2, "$z$", size=13, **MIDDLE)
     if sampled:
         for height, name in ((2.3, r"$\mu$"), (1.7, r"$\sigma$")):
             axes.text(4.35, height, name, ha="center", va="center", size=13)
-        axes.text(5.65, 2, "$z$", ha="center", va="center", size=13)
         axes.text(5, 3.15, r"noise $\epsilon$", ha="center", size=10)
         arrows += [((4.6, 2.25), (5.4, 2.05)), ((4.6, 1.75), (5.4, 1.95))]
         arrows += [((5.0, 3.05), (5.5, 2.2))]
     else:
-        axes.text(5, 2, "$z$", ha="center", va="center", size=13)
         arrows += [((3.95, 2.0), (4.75, 2.0)), ((5.25, 2.0), (6.05, 2.0))]
     if condition:
         axes.text(5, 0.3, condition, ha="center", va="center", size=11)
@@ -565,7 +565,7 @@ def schematic(
     for start, end in arrows:
         axes.annotate("", end, start, arrowprops=arrow)
     _bare(axes)
-    axes.set(xlim=(-0.1, 10.1), ylim=(0, 3.5), aspect="equal")
+    axes.set(xlim=(-0.1, 10.1), ylim=(bottom, 3.5), aspect="equal")
     return figure
 
 
