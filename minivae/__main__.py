@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from minivae import data, engine, validate
-from minivae.completion import (
-    PixelCVAE,
-    complete,
-    completion_likelihood,
-    quadrants,
-)
+from minivae import completion, data, engine, validate
 from minivae.engine import Processes, find_device, processes
 from minivae.engine.checkpoint import CheckpointError
 from minivae.evaluate import evaluate, log_likelihood
@@ -176,7 +170,7 @@ def run_train(args: argparse.Namespace) -> dict:
     run = {f.name: getattr(args, f.name) for f in fields(TrainConfig)}
     config = TrainConfig(**run)
     digits = data.load_digits(args.data, "train")
-    model = (PixelCVAE if pixels else MODELS[args.model])(
+    model = (completion.PixelCVAE if pixels else MODELS[args.model])(
         n_latent=args.n_latent,
         hidden=args.hidden,
         shape=digits.shape if args.shape is None else tuple(args.shape),
@@ -224,7 +218,8 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     test = data.load_digits(args.data, "test")
     _check_shape(model, test)
     if _completes(model, args.given):
-        nats = completion_likelihood(model, test, args.given, args.samples)
+        options = model, test, args.given, args.samples
+        nats = completion.completion_likelihood(*options)
         about = {"given": args.given, "n": len(test), "data": test.source}
         return {"negative_cll": -nats} | about
     none = dict.fromkeys(("elbo", "kl", "log_likelihood"))
@@ -237,7 +232,7 @@ def run_evaluate(args: argparse.Namespace) -> dict:
 
 def _completes(model: Any, given: int | None) -> bool:
     """Whether a model is told pixels; how many must be said, and only then."""
-    completes = isinstance(model, PixelCVAE)
+    completes = isinstance(model, completion.PixelCVAE)
     if completes != (given is not None):
         raise ValueError(
             "--given: expected how many quarters are given, 1, 2 or 3, for a "
@@ -321,8 +316,9 @@ def _complete(model: Any, args: argparse.Namespace, out: Path) -> dict:
     test = data.load_digits(args.data, "test")
     _check_shape(model, test)
     x = test[: args.rows].x()
-    x = x.masked_fill(~quadrants(model.shape, args.given), torch.nan)
-    images = complete(model, x, args.n, args.seed)
+    hidden = ~completion.quadrants(model.shape, args.given)
+    x = x.masked_fill(hidden, torch.nan)
+    images = completion.complete(model, x, args.n, args.seed)
     if model.shape[0] == 1:
         images = images.squeeze(2)
     if out.suffix == ".png":  # a row for each picture

@@ -176,6 +176,5 @@ def auroc(normal: Tensor, strange: Tensor) -> float:
     from sklearn.metrics import roc_auc_score
 
     scores = torch.cat([normal.cpu(), strange.cpu()])
-    return float(
-        roc_auc_score(torch.arange(len(scores)) >= len(normal), scores)
-    )
+    odd = torch.arange(len(scores)) >= len(normal)
+    return float(roc_auc_score(odd, scores))

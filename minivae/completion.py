@@ -160,10 +160,8 @@ class PixelCVAE(VAE):
         """
         n = self.n_values
         if y is None or y.ndim == 1 or (y.ndim == 2 and y.shape[1] != n):
-            y = self.hide(
-                self._rows(x),
-                None if isinstance(noise, Tensor) else noise,
-            )
+            generator = None if isinstance(noise, Tensor) else noise
+            y = self.hide(self._rows(x), generator)
         return super().forward(x, y, noise)
 
     def log_likelihood(

@@ -273,7 +273,9 @@ def test_a_grid_is_nearly_square_and_labelled():
 
 
 def test_a_comparison_has_one_labelled_row_for_each_entry():
-    (axes,) = figures.comparison({"a": IMAGES, "b": 1 - IMAGES}).axes
+    rows = {"a": IMAGES, "b": 1 - IMAGES}
+    (axes,) = figures.comparison(rows, column_labels="1234567").axes
+    assert [t.get_text() for t in axes.get_xticklabels()] == list("1234567")
     sheet = axes.images[0].get_array()
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
     for i in range(7):
@@ -358,6 +360,64 @@ def test_curves_show_the_mean_of_seeds_and_their_band():
     ):
         (axes,) = figures.curves(line, "", "", log=log).axes
         assert (axes.get_xscale(), axes.get_yscale()) == scales
+
+
+def test_lines_to_compare_with_are_black_and_take_no_colour():
+    x, y = [1.0, 2.0], [3.0, 1.0]
+    names = ("area", "level", "one", "dots", "two")
+    black = {"area": "area", "level": ":", "dots": "o"}
+    lines = dict.fromkeys(names, (x, y))
+    (axes,) = figures.curves(lines, "", "", black=black).axes
+    level, one, dots, two = axes.lines
+    assert {line.get_color() for line in (level, dots)} == {"black"}
+    assert (level.get_linestyle(), level.get_marker()) == (":", "None")
+    assert (dots.get_linestyle(), dots.get_marker()) == ("None", "o")
+    assert (one.get_color(), two.get_color()) == figures.SERIES[:2]
+    area = axes.collections[0].get_paths()[0].vertices
+    assert (area[:, 1].min(), area[:, 1].max()) == (0, 3)  # from zero
+    legend = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert sorted(legend) == sorted(names)
+
+
+def test_a_line_leaves_the_frame_where_limits_end():
+    line = {"a": ([1, 2], [-9.0, 3.0])}
+    (axes,) = figures.curves(line, "", "", limits=(-2, None)).axes
+    low, high = axes.get_ylim()
+    assert low == -2
+    assert high >= 3
+    assert axes.lines[0].get_ydata().tolist() == [-9, 3]  # and is not cut
+
+
+def test_panels_of_curves_have_one_scale_and_one_legend():
+    panels = {
+        "left": {"a": ([1, 2], [3, 4]), "b": ([1, 2], [0, 1])},
+        "right": {"a": ([1, 2], [30, 40]), "b": ([1, 2], [0, 1])},
+        "below": {"a": ([1, 2], [3, 4]), "b": ([1, 2], [0, 1])},
+    }
+    figure = figures.curves(panels, "x", "y", marks=[1, 2], n_columns=2)
+    *shown, empty = figure.axes
+    assert not empty.get_visible()
+    assert [axes.get_title() for axes in shown] == list(panels)
+    for axes, panel in zip(shown, panels.values()):
+        assert axes.get_ylim() == shown[0].get_ylim()
+        assert axes.get_xticks().tolist() == [1, 2]
+        for line, (x, y) in zip(axes.lines, panel.values()):
+            assert np.array_equal(line.get_xydata(), np.transpose([x, y]))
+        colours = [line.get_color() for line in axes.lines]
+        assert colours == list(figures.SERIES[:2])
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["a", "b"]
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("x", "y")
+    log = figures.curves(panels, "x", "y", log=True, n_columns=3)
+    assert {axes.get_yscale() for axes in log.axes} == {"log"}
+
+
+def test_a_line_across_bars_may_have_a_name():
+    call = {"": {"": [1, 2]}}, "x", "y"
+    figure = figures.bars(*call, line=1.5, line_name="chance")
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["chance"]
+    assert not figures.bars(*call, line=1.5).legends
 
 
 def test_a_long_curve_has_no_markers():
