@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -157,6 +158,18 @@ def test_the_package_itself_may_use_a_reference():
         return kl(mu, logvar)
 
     assert ALL["gaussian_kl"].judge(Here({"gaussian_kl": mine}))
+
+
+def test_an_answer_may_print_and_be_warned():
+    def mine(mu, logvar):
+        print("shape", mu.shape)
+        warnings.warn("a scalar of what has a gradient", stacklevel=1)
+        sys.stderr.write("and so on")
+        return kl(mu, logvar)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert ALL["gaussian_kl"].judge(Here({"gaussian_kl": mine}))
 
 
 def test_every_reference_exists_and_belongs_to_an_exercise():
