@@ -20,9 +20,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Polygon, Rectangle
 
 # ten colours that stay apart for colour-blind readers (after Paul Tol)
-DIGIT_COLOURS = tuple(
-    ["#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#999933", "#882255", "#777777"]
+# fmt: off
+DIGIT_COLOURS = (
+    "#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677",
+    "#AA4499", "#44AA99", "#999933", "#882255", "#777777",
 )
+# fmt: on
 # and of these five that differ most, for lines and bars
 SERIES = tuple(DIGIT_COLOURS[i] for i in (0, 4, 2, 5, 6))
 ABOVE: Any = "outside upper center"
