@@ -26,6 +26,8 @@ STANDARD = Normal(0.0, 1.0)
 def holes(draws: Draws, n: int, *shape: int) -> Tensor:
     """Grey pictures with NaN for half of the pixels, others in each.
 
+    Of the others some are 0, one at least.
+
     Example:
         >>> holes(Draws(0), 2, 1, 3, 4).shape
         torch.Size([2, 1, 3, 4])
@@ -33,6 +35,8 @@ def holes(draws: Draws, n: int, *shape: int) -> Tensor:
     picture = draws.uniform(n, *shape)
     rank = draws.uniform(n, math.prod(shape)).argsort(1).argsort(1)
     hidden = rank < math.prod(shape) // 2
+    blank = rank >= 3 * math.prod(shape) // 4
+    picture = picture.masked_fill(blank.view(picture.shape), 0.0)
     return picture.masked_fill(hidden.view(picture.shape), torch.nan)
 
 
@@ -138,6 +142,9 @@ def any_mask(draws: Draws, random_mask: Student, tell: Student) -> None:
                 [picture.nan_to_num(0.5).flatten(1), given], 1
             ),
             "without the mask a network takes 0 for paper": known,
+            "a given pixel can be 0; isnan tells which are hidden": (
+                torch.cat([known, (known != 0).float()], 1)
+            ),
         }
         equal("what is told", say(picture), right, mistakes)
 
@@ -257,7 +264,8 @@ def _codes_behind(
         require(
             float(kept.abs().max()) < 1e-6,
             "complete: pixels that are given have changed. Keep them as they "
-            "are, and take only the others from the decoder",
+            "are, also where they are 0, and take only the others from the "
+            "decoder",
         )
     require(
         float(found.min()) >= 0 and float(found.max()) <= 1,
@@ -305,9 +313,10 @@ def hidden_bound(draws: Draws, hidden_bound: Student) -> None:
         with torch.no_grad():
             model.encoder[-1].bias += draws.normal(2 * n_latent)
             model.decoder[-1].bias += 4 * draws.normal(math.prod(shape))
-        x = draws.uniform(b, *shape)
-        holes_at = holes(draws, b, *shape).isnan()
-        picture = x.masked_fill(holes_at, torch.nan)
+            model.decoder[-1].bias[0] = 30  # so sure of one hidden pixel
+        picture = holes(draws, b, *shape)
+        picture[:, 0, 0, 0] = torch.nan
+        x = picture.where(~picture.isnan(), draws.uniform(b, *shape))
         noise = draws.normal(b, n_latent)
         right, mistakes = _hidden_and_mistakes(model, x, picture, noise)
         found = bound(model, x, picture, noise)
@@ -343,8 +352,8 @@ def _hidden_and_mistakes(
     prior = Normal(at, (width / 2).exp())
     hidden = picture.isnan().flatten(1)
 
-    def pixels(z: Tensor) -> Tensor:
-        logits = model.decode(z, picture).flatten(1)
+    def pixels(z: Tensor, most: float = math.inf) -> Tensor:
+        logits = model.decode(z, picture).flatten(1).clamp(-most, most)
         return x.flatten(1) * logits - softplus(logits)  # (B, D)
 
     z = q.loc + q.scale * noise
@@ -358,6 +367,12 @@ def _hidden_and_mistakes(
         ),
         "count the hidden pixels, not those that are given": (
             (each * ~hidden).sum(1) - kl.sum(1)
+        ),
+        "a given pixel can be 0; isnan tells which are hidden": (
+            (each * (hidden | (picture.flatten(1) == 0))).sum(1) - kl.sum(1)
+        ),
+        "a logit can be large; do not cut it off": (
+            (pixels(z, 15) * hidden).sum(1) - kl.sum(1)
         ),
         "the KL is that to the prior for what is given, not to N(0, I)": (
             own - kl_divergence(q, STANDARD).sum(1)

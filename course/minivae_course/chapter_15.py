@@ -128,16 +128,22 @@ def standardise(draws: Draws, standardise: Student) -> None:
     Held against NumPy. Either divisor of the variance is right.
     """
     scaled = function("standardise", standardise)
-    for n, n_test, width in ((30, 12, 5), (9, 1, 1), (15, 20, 7)):
+    for n, n_test, width in ((30, 12, 5), (9, 1, 1), (16, 20, 7)):
         size = (10 ** draws.uniform(width, low=-3, high=3)).float()
         # one column with small values, which vary all the same
-        size[draws.whole(0, width)] = 1e-7
+        columns = torch.randperm(width, generator=draws.generator)
+        size[columns[-1]] = 1e-10
         place = 3 * size * draws.normal(width)
         train = draws.normal(n, width) * size + place
         test = draws.normal(n_test, width) * 1.5 * size + place + size
         if n == 30:  # equal rows do not make a column constant
             train[[1, 2, -1]] = train[0].clone()
-        columns = torch.randperm(width, generator=draws.generator)
+        if n == 16:  # and small differences of larger values are some
+            # with an exact mean, whatever the order of the sum
+            step = 2.0**-18
+            signs = 2 * (draws.uniform(n).argsort() % 2) - 1
+            train[:, columns[-2]] = 1 + step * signs
+            test[:, columns[-2]] = 1 + step * draws.whole(-9, 10, n_test)
         for column in columns[: width // 3].tolist():
             _make_constant(draws, train, column)
             test[:, column] = train[0, column]
@@ -162,11 +168,21 @@ def standardise(draws: Draws, standardise: Student) -> None:
             mean, spread = _numbers(train, 0)
             away = rows.double() - mean
             rough = train.numpy().std(0)
+            tiny, near = spread < 1e-6, spread < 1e-4 * mean.abs()
             mistakes = {
                 text: either(source[part]) for text, source in sources.items()
             } | {
                 "subtract the mean of each column": rows.double() / spread,
                 "divide by the standard deviation of each column": away,
+                "a column varies if any two of its values differ, however "
+                "little": _nearer(
+                    value,
+                    [
+                        away / _numbers(train, d)[1].masked_fill(few, 1.0)
+                        for few in (tiny & ~near, near, tiny | near)
+                        for d in (0, 1)
+                    ],
+                ),
                 "that is the variance; divide by its root": away / spread**2,
                 "each column has its own mean and standard deviation": (
                     rows.double() - train.double().mean()

@@ -265,6 +265,14 @@ for _text, _says, _second in (
             [parts(p)[0], (p.nan_to_num(0) > 0.5).flatten(1).float()], 1
         ),
     ),
+    (
+        "given where not 0",
+        "a given pixel can be 0",
+        lambda p: torch.cat(
+            [parts(p)[0], (parts(p)[0] != 0).float()],
+            1,
+        ),
+    ),
     ("changes the picture", "in place", in_place),
     (
         "beside each other",
@@ -379,6 +387,16 @@ def mean_way(model, picture, n):
     return made.mean(1, keepdim=True).expand(made.shape)
 
 
+def zeros_too(model, picture, n):
+    return filling()(model, picture.masked_fill(picture == 0, torch.nan), n)
+
+
+def other_zeros(model, picture, n):
+    made = filling(keep=False)(model, picture, n)
+    known = picture[:, None].expand(made.shape)
+    return torch.where(known > 0, known, made)
+
+
 def other_holes(model, picture, n):
     made = filling()(model, picture, n)
     return torch.where(picture[:, None].isnan(), 0.5 * made + 0.25, made)
@@ -420,6 +438,8 @@ for _text, _says, _made in (
     ),
     ("a code too far", "around the mean", filling(shift=0.5)),
     ("given pixels decoded too", "have changed", filling(keep=False)),
+    ("a given 0 decoded too", "also where they are 0", other_zeros),
+    ("a given 0 taken for hidden", "also where they are 0", zeros_too),
     ("logits", "below 0", filling(show=lambda v: v)),
     (
         "pixels drawn",

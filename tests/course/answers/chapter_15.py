@@ -181,6 +181,23 @@ for _text, _rule in (
     wrong("standardise", _text, says="the training rows")(_by(_rule))
 
 
+for _text, _rule in (
+    (
+        "constant where it differs little for its size",
+        lambda x: x.std(0) <= 1e-5 * x.abs().amax(0),
+    ),
+    (
+        "constant where the values are close",
+        lambda x: torch.isclose(x, x[:1]).all(0),
+    ),
+    (
+        "constant by a small range",
+        lambda x: x.amax(0) - x.amin(0) < 1e-8,
+    ),
+):
+    wrong("standardise", _text, says="however little")(_by(_rule))
+
+
 @wrong("standardise", "the numbers of all rows", says="leak")
 def standardise(train, test):
     both = torch.cat([train, test])
