@@ -65,9 +65,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        about: dict[str, Any] = {"help": text, "description": text}
-        about |= {"allow_abbrev": False, "formatter_class": _Help}
-        one = commands.add_parser(name, **about)
+        one = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            allow_abbrev=False,
+            formatter_class=_Help,
+        )
         one.set_defaults(run=run)
         add = one.add_argument
         which = "set of pictures; auto is MNIST if it can be had"
@@ -103,15 +107,20 @@ def parser() -> argparse.ArgumentParser:
     for option in fields(TrainConfig):
         flag = "--" + option.name.replace("_", "-")
         kind: dict[Any, Any] = {int | None: int, float | None: float}
-        about = {"type": kind.get(option.type, option.type)}
-        about |= {"default": option.default, "help": ABOUT.get(option.name)}
-        add(flag, choices=words.get(option.name), **about)
+        add(
+            flag,
+            type=kind.get(option.type, option.type),
+            default=option.default,
+            choices=words.get(option.name),
+            help=ABOUT.get(option.name),
+        )
     add("--checkpoint", help="save here, and resume from here")
 
     text = "Score a trained model on the test set."
     score = command("evaluate", run_evaluate, text)
-    add, codes = score.add_argument, "codes for the likelihood"
+    add = score.add_argument
     add("--checkpoint", required=True, help="file to read")
+    codes = "codes for the likelihood"
     add("--samples", type=int, default=100, help=codes)
     add("--given", type=int, help=QUARTERS)
     add("--device", default="auto", help=ABOUT.get("device"))
@@ -218,8 +227,9 @@ def run_evaluate(args: argparse.Namespace) -> dict:
     test = data.load_digits(args.data, "test")
     _check_shape(model, test)
     if _completes(model, args.given):
-        options = model, test, args.given, args.samples
-        nats = completion.completion_likelihood(*options)
+        nats = completion.completion_likelihood(
+            model, test, args.given, args.samples
+        )
         about = {"given": args.given, "n": len(test), "data": test.source}
         return {"negative_cll": -nats} | about
     none = dict.fromkeys(("elbo", "kl", "log_likelihood"))

@@ -66,7 +66,6 @@ TORCHVISION = {
 NAMES = ("auto", "mnist", "fashion-mnist", "kmnist", "builtin")
 SPLITS = ("train", "test")
 LARGEST = 1 << 26  # bytes; more than any of the archives
-BROKEN = zlib.error, http.client.HTTPException  # an archive, an answer
 TEST_SEED = 0  # the binarised test set is one and the same everywhere
 
 
@@ -704,7 +703,13 @@ def _fetch(urls: list[str], md5: str, file: Path, deadline: float) -> str:
                 raise OSError("the archive has another md5 than expected")
             _place(gzip.decompress(archive), file)
             return ""
-        except (OSError, EOFError, ValueError, *BROKEN) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            zlib.error,
+            http.client.HTTPException,
+        ) as error:
             text = getattr(error, "strerror", None) or str(error)
             reason = " ".join(text.split()) or "too slow"
     return reason

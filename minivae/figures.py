@@ -37,7 +37,11 @@ INK: dict[str, Any] = {
     "vmax": 1,
     "interpolation": "nearest",
 }
-SHADE: dict[str, Any] = {"cmap": "Purples", "aspect": "auto"}
+SHADE: dict[str, Any] = {
+    "cmap": "Purples",
+    "origin": "lower",
+    "aspect": "auto",
+}
 
 
 # a notebook shows figures as pictures and not as text; it has loaded IPython
@@ -53,11 +57,15 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _panels(
-    titles: Sequence[str], n_columns: int, width: float, height: float, more=0
+    titles: Sequence[str],
+    n_columns: int,
+    width: float,
+    height: float,
+    above: float = 0.0,
 ) -> tuple[Figure, Any]:
-    """Panels on one scale, each row of this height, and `more` in all."""
+    """Panels on one scale, in rows of this height, and what stands above."""
     n_rows = -(-len(titles) // n_columns)
-    figure = _figure(width, height * n_rows + more)
+    figure = _figure(width, height * n_rows + above)
     shared: dict[str, Any] = {"sharex": True, "sharey": True}
     grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared).flat
     for axes in grid[len(titles) :]:
@@ -308,8 +316,8 @@ def curves(
     """
     several = isinstance(next(iter(lines.values())), dict)
     panels = lines if several else {"": lines}
-    height = 0.62 * width / n_columns
-    figure, grid = _panels(list(panels), n_columns, width, height, several)
+    height, above = 0.62 * width / n_columns, 1.0 if several else 0.0
+    figure, grid = _panels(list(panels), n_columns, width, height, above)
     black = black or {}
     for axes, panel in zip(grid, panels.values()):
         coloured = [name for name in panel if name not in black]
@@ -387,7 +395,8 @@ def bars(
             thick = 0.8 / len(series)
             places = np.arange(1, len(values) + 1)
             middles = places + (i - (len(series) - 1) / 2) * thick
-            look: dict[str, Any] = {"ec": "white", "lw": 0.5, "label": name}
+            look: dict[str, Any] = {"ec": "white", "lw": 0.5}
+            look["label"] = name if len(series) > 1 else ""
             look["hatch"] = ("", "//", "..", "xx", "++")[i % 5]
             axes.bar(middles, values, thick, color=SERIES[i % 5], **look)
         if line is not None:
@@ -499,8 +508,7 @@ def planes(
     for i, (title, shade) in enumerate(panels.items()):
         axes = figure.add_subplot(1, n, i + 1)
         if shade is not None:
-            shade = _array(shade)
-            axes.imshow(shade, origin="lower", extent=limit, **SHADE)
+            axes.imshow(_array(shade), extent=limit, **SHADE)
         for draws, style in ((points, "o"), (paths, "-")):
             for j, (name, xy) in enumerate((draws or {}).items()):
                 if name in panels and name != title:

@@ -216,68 +216,6 @@ def mutual_information_gap(codes: Any, factors: Any, bins: int = 20) -> float:
     return float(np.mean(gaps))
 
 
-def dci(
-    codes: Any, factors: Any, bins: int = 20, seed: int = 0
-) -> dict[str, float]:
-    """How far code and factors belong to each other, one to one.
-
-    Eastwood & Williams 2018, section 2, with random forests: how much each
-    dimension of the code helps to predict each factor makes a table, and 1
-    less the entropy of its rows or columns says how uneven they are.
-
-    Args:
-        codes: mu of q(z|x), (N, L).
-        factors: what is known of each x, (N, F).
-        bins: factors of at most so many kinds are told as classes.
-        seed: of the forests.
-
-    Returns:
-        "disentanglement", 1 where each dimension helps with one factor only;
-        "completeness", 1 where one dimension is all that each factor needs;
-        "informativeness", R^2 of the factors (of classes, the accuracy) on
-        every second row, which the forests have not seen: their mean.
-
-    Raises:
-        ValueError: codes and factors do not belong together, or a factor
-            does not differ.
-
-    Example:
-        >>> factors = torch.cartesian_prod(*[torch.linspace(0, 1, 25)] * 2)
-        >>> scores = dci(factors[:, [1, 0]], factors)
-        >>> [name for name, score in scores.items() if score > 0.9]
-        ['disentanglement', 'completeness', 'informativeness']
-    """
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-    bins = validate.whole("bins", bins, 2, 20)
-    codes, factors = _columns(codes, factors)
-    importance, scores = [], []
-    for factor in factors.T:
-        kind = RandomForestRegressor
-        if len(np.unique(factor)) <= bins:
-            kind, factor = RandomForestClassifier, _binned(factor, bins)
-        # each split may choose among all dimensions
-        options = {"min_samples_leaf": 5, "random_state": seed}
-        forest = kind(50, max_features=1.0, **options)
-        forest.fit(codes[::2], factor[::2])
-        scores.append(forest.score(codes[1::2], factor[1::2]))
-        importance.append(forest.feature_importances_)
-    table = np.array(importance).T  # (L, F)
-    weight = table.sum(1) / table.sum()  # a dead dimension does not count
-    return {
-        "disentanglement": float(weight @ _unevenness(table)),
-        "completeness": float(_unevenness(table.T).mean()),
-        "informativeness": float(np.mean(scores)),
-    }
-
-
-def _unevenness(table: np.ndarray) -> np.ndarray:
-    """1 less the entropy of each row, in units of its largest value."""
-    table = table + 1e-12
-    p = table / table.sum(1, keepdims=True)
-    return 1 + (p * np.log(p)).sum(1) / np.log(max(2, p.shape[1]))
-
-
 def _images(images: Tensor) -> Tensor:
     """Ink (N, h, w), in double precision, on the CPU."""
     grey = isinstance(images, Tensor) and images.ndim in (3, 4)

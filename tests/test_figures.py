@@ -274,7 +274,10 @@ def test_a_grid_is_nearly_square_and_labelled():
 
 def test_a_comparison_has_one_labelled_row_for_each_entry():
     rows = {"a": IMAGES, "b": 1 - IMAGES}
-    (axes,) = figures.comparison(rows, column_labels="1234567").axes
+    more = {"column_labels": "1234567", "axis_labels": ("thickness", "")}
+    figure = figures.comparison(rows, width=3.0, **more)
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), figure.get_figwidth()) == ("thickness", 3)
     assert [t.get_text() for t in axes.get_xticklabels()] == list("1234567")
     sheet = axes.images[0].get_array()
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
@@ -282,14 +285,6 @@ def test_a_comparison_has_one_labelled_row_for_each_entry():
         left = slice(7 * i, 7 * i + 5)
         assert np.array_equal(sheet[:4, left], IMAGES[i])
         assert np.array_equal(sheet[6:, left], 1 - IMAGES[i])
-
-
-def test_a_comparison_may_say_what_its_columns_are():
-    labels = {"column_labels": "1234567", "axis_labels": ("thickness", "")}
-    figure = figures.comparison({"a": IMAGES}, width=3.0, **labels)
-    (axes,) = figure.axes
-    assert [t.get_text() for t in axes.get_xticklabels()] == list("1234567")
-    assert (axes.get_xlabel(), figure.get_figwidth()) == ("thickness", 3)
 
 
 def test_ten_digits_have_ten_colours():
@@ -412,14 +407,6 @@ def test_panels_of_curves_have_one_scale_and_one_legend():
     assert {axes.get_yscale() for axes in log.axes} == {"log"}
 
 
-def test_a_line_across_bars_may_have_a_name():
-    call = {"": {"": [1, 2]}}, "x", "y"
-    figure = figures.bars(*call, line=1.5, line_name="chance")
-    (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["chance"]
-    assert not figures.bars(*call, line=1.5).legends
-
-
 def test_a_long_curve_has_no_markers():
     for n, marked in ((39, True), (40, False)):
         (axes,) = figures.curves({"a": (range(n), range(n))}, "", "").axes
@@ -471,6 +458,7 @@ def test_bars_of_one_series_need_no_name():
     assert not figure.legends
     assert not axes.lines
     assert [b.get_x() + b.get_width() / 2 for b in axes.patches] == [1, 2]
+    assert not figures.bars({"": {"one": [1, 2]}}, "x", "y").legends
 
 
 @pytest.mark.parametrize("names", [("",), ("one", "two")])
@@ -480,6 +468,8 @@ def test_a_line_to_compare_with_may_have_a_name(names):
     (legend,) = figure.legends
     found = [t.get_text() for t in legend.get_texts()]
     assert sorted(found) == sorted([n for n in names if n] + ["limit"])
+    unnamed = figures.bars({"": {"": [1, 2]}}, "x", "y", line=1.5)
+    assert not unnamed.legends
 
 
 def test_dots_stand_in_rows_and_what_lies_beyond_is_written():

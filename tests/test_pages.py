@@ -332,13 +332,17 @@ claim("It went on.", drawn >= 0, drawn=drawn)
     ],
 )
 def test_only_what_a_chapter_computes_asks_for_other_seeds(source, is_same):
-    def computing(text):
-        cell = nbformat.v4.new_code_cell(text)
-        notebook = nbformat.v4.new_notebook(cells=[cell])
-        return appendices.computing(notebook)
+    def computing(*texts):
+        cells = [nbformat.v4.new_code_cell(text) for text in texts]
+        for cell in cells[1:]:
+            cell.metadata.tags = ["hide-input"]
+        return appendices.computing(nbformat.v4.new_notebook(cells=cells))
 
     before = "x = fit(2)\nclaim('It grows.', x > 1, x=x)"
     assert (computing(source) == computing(before)) == is_same
+    drawn = "figure = figures.bars(x)\nfigure.axes[0].set(ylim=(0, 1))"
+    assert computing(before, drawn) == computing(before)
+    assert computing(before, "y = fit(3)") != computing(before)
 
 
 def test_the_spread_over_seeds_is_told_in_a_line():

@@ -186,12 +186,10 @@ class Explorer(Still, anywidget.AnyWidget):
 
     def _figure(self) -> Figure:
         """What lies where in each space."""
-        pictures = {
-            f"{name}, drawn as a 5" if model.n_classes else name: _manifold(
-                model, panel
-            )
-            for (name, model), panel in zip(self.models.items(), self.panels)
-        }
+        pictures = {}
+        for (name, model), panel in zip(self.models.items(), self.panels):
+            title = f"{name}, drawn as a 5" if model.n_classes else name
+            pictures[title] = _manifold(model, panel)
         figure = sheets(pictures)
         for axes, panel in zip(figure.axes, self.panels):
             low, high = panel["low"], panel["high"]
