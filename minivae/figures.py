@@ -347,7 +347,8 @@ def curves(
     if len(marks):
         axes.set_xticks(marks, [f"{m:g}" for m in marks])
         axes.minorticks_off()
-    axes.set(ylim=limits)
+    if limits != (None, None):  # else what is added may need room
+        axes.set(ylim=limits)
     if several:
         _explain(figure, xlabel, ylabel)
     else:

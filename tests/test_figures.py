@@ -381,6 +381,9 @@ def test_a_line_leaves_the_frame_where_limits_end():
     assert low == -2
     assert high >= 3
     assert axes.lines[0].get_ydata().tolist() == [-9, 3]  # and is not cut
+    (axes,) = figures.curves(line, "", "").axes
+    axes.plot([1, 2], [0, 20])  # and without limits more may be added
+    assert axes.get_ylim()[1] > 20
 
 
 def test_panels_of_curves_have_one_scale_and_one_legend():
