@@ -258,6 +258,44 @@ def gradient_descent(draws: Draws, gradient_descent: Student) -> None:
                 "this is the sum of the losses so far": values.cumsum(0),
             }
             equal("the losses", losses, values, mistakes)
+    _nothing_else(draws, descend)
+
+
+def _nothing_else(draws: Draws, descend: Student) -> None:
+    """Refuse weight decay, cut gradients, and a stop where the loss rises."""
+    model = draws.model(Autoencoder, 2, (), (1, 2, 3))
+    x = draws.uniform(4, 6)
+    x[:, 0] = 0  # what reads this pixel gets no gradient
+    with torch.no_grad():  # far too much ink, for large gradients
+        model.decoder[-1].bias.add_(60)
+    lr, n_steps = 1e-4, 5
+    while True:  # until the third loss is larger than the second
+        right, values = _descended(model, x, lr, n_steps)
+        if values[2] > values[1]:
+            break
+        lr *= 1.1
+    losses, (after, *_) = descend.changed(model, x, lr, n_steps)
+    still, was = (
+        one.encoder[0].weight[:, 0].detach() for one in (after, model)
+    )
+    require(
+        torch.equal(still, was),
+        "a weight has moved whose gradient is 0. Plain gradient descent "
+        "subtracts lr times the gradient and nothing else: no weight decay",
+    )
+    require(
+        not isinstance(losses, list | tuple) or len(losses) == n_steps,
+        f"the losses: expected {n_steps}, one for each step, also where a "
+        "step makes the loss larger",
+    )
+    vector = torch.nn.utils.parameters_to_vector
+    moved = vector(after.parameters()) - vector(model.parameters())
+    what = (
+        "the change of the weights, over lr, where gradients are larger "
+        "than 100 (they must not be clipped)"
+    )
+    equal(what, moved / lr, right, None, 1e-3)
+    equal("the losses where the loss rises", losses, values)
 
 
 # --- 1.3 ---------------------------------------------------------------------
@@ -401,6 +439,11 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
             "mix_code returns another model than the one that it was given. "
             "Change the weights of that one in place and return it",
         )
+        require(
+            mix.through(_returns_it, model, mixer, shift) is True,
+            "mix_code returns another model than the one that it was given: "
+            "a copy of it. Return the model itself",
+        )
         with torch.no_grad():
             z, was = model.encode(x), after.encode(x)
             pictures, drawn = (
@@ -466,6 +509,10 @@ def mixed_code(draws: Draws, mix_code: Student) -> str:
             )
             equal("the pictures of other codes", *both, None, 2e-3)
     return "right: other codes, the same pictures"
+
+
+def _returns_it(mix: Callable, model: Autoencoder, *given: Tensor) -> bool:
+    return mix(model, *given) is model
 
 
 def _with_first(model: Autoencoder, weight: Tensor, bias: Tensor):

@@ -454,6 +454,23 @@ def learnt_by_heart(
     near = train[draws.whole(0, m, 8)] + 1e-3 * draws.normal(8, 1)
     equal("closer_share of copies", closer(near, train, test + 9), 1.0)
     equal("closer_share of far codes", closer(near + 99, train, test), 0.0)
+    # distances to a single code of 0: copies, and pairs that are equally far
+    ours, theirs = ([0.0, 0, 1, 2, 3], [0.0, 1, 1, 2, 4])
+    given = (torch.tensor(v)[:, None] for v in (ours, [0.0], theirs))
+    equal(
+        "closer_share of codes of which some are copies or equally far",
+        closer(*given),
+        12 / 25,
+        {
+            "an equal distance counts one half. An equal distance is not "
+            "closer": 14.5 / 25,
+            "an equal distance counts. An equal distance is not closer": 17
+            / 25,
+            "copies were left out of the samples": 4 / 15,
+            "copies were left out of the test codes": 12 / 20,
+            "copies were left out": 4 / 12,
+        },
+    )
     number(
         "closer_share of the test codes themselves",
         closer(test, train, test),

@@ -541,6 +541,29 @@ def missed_peak(
             * cell,
         }
         equal("the KL", kl(log_q, log_p, cell), right, mistakes, 1e-3)
+    # far apart, and with as much mass at the ends as elsewhere
+    line = torch.linspace(-4, 7, 4401).double()
+    log_q, log_p = (Normal(m, 0.3).log_prob(line) for m in (0.0, 3.0))
+    equal(
+        "the KL where log p is far below log q (take it as it is, without a "
+        "limit or a small number)",
+        kl(log_q, log_p, 11 / 4400),
+        50.0,
+        None,
+        1e-3,
+    )
+    n = draws.whole(6540, 6581)
+    t = (torch.arange(n).double() + 0.5) * 2 / n - 1
+    log_q, log_p = (0.5 + s * t for s in (0.0, 0.45))
+    log_q, log_p = log_q.log(), log_p.log()
+    equal(
+        "the KL where q is the same everywhere (the cells at the ends count "
+        "too)",
+        kl(log_q, log_p, 2 / n),
+        (log_q - log_p).mean(),
+        None,
+        1e-3,
+    )
     for share in (0.2, float(draws.uniform(low=0.3, high=0.9))):
         cell, line, log_q, log_p = two_peaks(share)
         measured = kl(log_q, log_p, cell)
@@ -582,26 +605,28 @@ def kl_between(draws: Draws, kl_between: Student) -> None:
     all four.
     """
     kl = function("kl_between", kl_between)
-    for shape, prior_shape, low in (
-        ((5, 7), (5, 7), 0.0),
-        ((1, 1), (1, 1), 0.0),
-        ((4, 3), (3,), 0.0),
-        ((3, 3), (3, 3), 0.0),
-        ((3, 4), (3, 4), -150.0),
-        ((2, 3), (2, 3), 120.0),
+    for shape, prior_shape, low, wide in (
+        ((5, 7), (5, 7), 0.0, 0.0),
+        ((1, 1), (1, 1), 0.0, 0.0),
+        ((4, 3), (3,), 0.0, 0.0),
+        ((3, 3), (3, 3), 0.0, 0.0),
+        ((3, 4), (3, 4), -150.0, -150.0),
+        ((2, 3), (2, 3), 120.0, 120.0),
+        ((3, 2), (2,), -150.0, 0.0),
     ):
         mu, logvar = draws.normal(*shape), low + draws.normal(*shape)
         at, width = (
             draws.normal(*prior_shape),
-            low + draws.normal(*prior_shape),
+            wide + draws.normal(*prior_shape),
         )
-        if low < 0:  # means that differ by some narrow sigmas
+        if wide < 0:  # means that differ by some narrow sigmas
             scale = math.exp(low / 2)
             mu, at = (scale * v for v in (mu, at))
         right, mistakes = _between(mu, logvar, at, width)
         what = "the KL"
         if low:
-            what += f" (log variances around {low:.0f})"
+            what += f" (log variances around {low:.0f}"
+            what += ")" if wide else " for q, around 0 for the prior)"
         equal(what, kl(mu, logvar, at, width), right, mistakes)
     same = draws.normal(3, 4), draws.normal(3, 4)
     equal("the KL of q from itself", kl(*same, *same), torch.zeros(3))

@@ -451,12 +451,24 @@ def best_q(draws: Draws, best_q: Student) -> str:
             "steps = 1 there is one step to take",
         )
         require(
+            abs(moved - 0.02) < 2e-3,
+            f"after one step mu is {brief(moved)} away from the encoder's. "
+            "Adam with a step size of 0.02 moves it by 0.02: keep both",
+        )
+        require(
             lost < 100 + 2 * at_first,
             f"the search made it worse: {brief(lost)} nats below the best "
             "ELBO. Adam lowers what it is given: give it minus the ELBO",
         )
         if lost > most:
             _explain(model, *now_lost, logvar)
+        best = -_precision(model).diag().log()
+        ratio = float(((logvar - best) / 2).mean().exp())
+        require(
+            n == 1 or abs(ratio - 1) < 0.08,
+            f"q is {ratio:.2f} times as wide as the best one. Draw z as "
+            "mu + sigma * noise, with noise from N(0, 1)",
+        )
     arc, x = Arc(), draws.uniform(16, 1, low=-0.8, high=0.8)
     x = arc.decode(x)
     with torch.no_grad():  # mu is near the right code, and q too narrow

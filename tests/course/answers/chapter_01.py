@@ -453,6 +453,51 @@ for _text, _step, _says in (
     wrong("gradient_descent", _text, says=_says)(stepping(_step))
 
 
+@wrong("gradient_descent", "a little weight decay", says="no weight decay")
+def _(model, x, lr, n_steps):
+    optimizer = torch.optim.SGD(model.parameters(), lr, weight_decay=1e-4)
+    losses = []
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        loss = model(x)["loss"].mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@wrong(
+    "gradient_descent",
+    "stops where the loss rises",
+    says="also where a step makes the loss larger",
+)
+def _(model, x, lr, n_steps):
+    losses = []
+    for _ in range(n_steps):
+        losses += descent()(model, x, lr, 1)
+        if len(losses) > 1 and losses[-1] > losses[-2]:
+            break
+    return losses
+
+
+for _text, _cut in (
+    ("gradients of length 100 or less", torch.nn.utils.clip_grad_norm_),
+    ("gradients of 100 or less", torch.nn.utils.clip_grad_value_),
+):
+
+    @wrong("gradient_descent", _text, says="must not be clipped")
+    def _(model, x, lr, n_steps, cut=_cut):
+        losses = []
+        for _ in range(n_steps):
+            model.zero_grad()
+            loss = model(x)["loss"].mean()
+            loss.backward()
+            cut(model.parameters(), 100.0)
+            torch.optim.SGD(model.parameters(), lr).step()
+            losses.append(loss.item())
+        return losses
+
+
 @wrong("gradient_descent", "the first digit only", says="the change of")
 def _(model, x, lr, n_steps):
     return descent()(model, x[:1], lr, n_steps)
@@ -776,6 +821,11 @@ def _(model, a, b):
 @wrong("mixed_code", "a changed copy", says="returns another model")
 def _(model, a, b):
     return mixing()(copy.deepcopy(model), a, b)
+
+
+@wrong("mixed_code", "a copy of the changed model", says="model itself")
+def _(model, a, b):
+    return copy.deepcopy(mixing()(model, a, b))
 
 
 @wrong("mixed_code", "returns nothing", says="returns None")

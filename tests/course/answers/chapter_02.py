@@ -727,7 +727,11 @@ def several():
     return _copies()
 
 
-@right("learnt_by_heart", "ranks of SciPy, and a string of loops")
+@wrong(
+    "learnt_by_heart",
+    "ranks of SciPy, where ties count one half",
+    says="counts one half",
+)
 def several():
     def closer_share(samples, train, test):
         from scipy.stats import mannwhitneyu
@@ -781,6 +785,17 @@ def several():
             .mean()
         )
     )
+
+
+@wrong("learnt_by_heart", "without copies", says="left out of the samples")
+def several():
+    def closer_share(samples, train, test):
+        ours, theirs = nearest(samples, train), nearest(test, train)
+        new = ours > 1e-6
+        ours = ours[new] if new.any() else ours
+        return (ours[:, None] < theirs).double().mean()
+
+    return _copies(closer_share)
 
 
 @wrong("learnt_by_heart", "mean distances", says="find the nearest")

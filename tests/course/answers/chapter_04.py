@@ -1228,6 +1228,30 @@ def several():
     )
 
 
+def _with_floor(log_q, log_p, cell):
+    q, p = log_q.exp(), log_p.exp()
+    return (q * ((q + 1e-12) / (p + 1e-12)).log()).sum() * cell
+
+
+for _text, _kl, _says in (
+    ("a small number beside p", _with_floor, "a small number"),
+    (
+        "a limit for log p",
+        lambda q, p, c: on_grid(q, p.clamp(min=-20), c),
+        "without a limit",
+    ),
+    (
+        "without the ends",
+        lambda q, p, c: on_grid(q[1:-1], p[1:-1], c),
+        "cells at the ends count",
+    ),
+):
+
+    @wrong("missed_peak", _text, says=_says)
+    def several(kl=_kl):
+        return missed_peak(kl=kl)
+
+
 @right("missed_peak", "NumPy, and a loop")
 def several():
     def by_loop(log_q, log_p, cell):
@@ -1327,6 +1351,20 @@ def _(mu, logvar, prior_mu, prior_logvar):
     m = (mu - prior_mu) * (-0.5 * prior_logvar).exp()
     v = logvar - prior_logvar
     return (m * m + torch.expm1(v) - v).sum(-1) / 2
+
+
+@wrong("kl_between", "a limit for the ratio", says="0 for the prior")
+def _(mu, logvar, prior_mu, prior_logvar):
+    ratio = (logvar - prior_logvar).clamp(-30, 30)
+    far = ((mu - prior_mu) * (-prior_logvar / 2).exp()).square()
+    return 0.5 * (far + ratio.exp() - 1 - ratio).sum(-1)
+
+
+@wrong("kl_between", "the logarithm of a ratio", says="0 for the prior")
+def _(mu, logvar, prior_mu, prior_logvar):
+    ratio = (logvar - prior_logvar).exp()
+    far = ((mu - prior_mu) * (-prior_logvar / 2).exp()).square()
+    return 0.5 * (far + ratio - 1 - ratio.log()).sum(-1)
 
 
 def to_standard(mu, logvar, prior_mu, prior_logvar):

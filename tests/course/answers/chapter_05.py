@@ -48,7 +48,7 @@ def _(model, x, noise):
     return -elbo.double()
 
 
-@right("vae_loss", "the model's own loss with this noise")
+@wrong("vae_loss", "the model's own loss with this noise", says="has no beta")
 def _(model, x, noise):
     return model(x, noise=noise)["loss"]
 
@@ -702,6 +702,13 @@ for _text, _change, _says in (
     wrong("new_digits", _text, says=_says)(sheet_of(_change))
 
 
+@wrong("new_digits", "standardised codes", says="Do not standardise")
+def _(model, n, seed):
+    z = of_prior(model, n, seed)
+    z = (z - z.mean(0)) / z.std(0) if n > 2 else z
+    return pictures(model, z)
+
+
 @wrong("new_digits", "ten different sheets", says="use seed")
 def _(model, n, seed):
     return pictures(model, of_prior(model, n, seed % 10))
@@ -813,6 +820,16 @@ def several():
     return all_three(nearest)
 
 
+@wrong("training_copies", "passes over copies", says="its distance is 0")
+def several():
+    def nearest(images, train):
+        found = table(images, train).square()
+        found[found == 0] = math.inf
+        return found.min(1)
+
+    return all_three(nearest)
+
+
 @wrong("training_copies", "distances only", says="expected 2 results")
 def several():
     return all_three(lambda images, train: close(images, train)[0])
@@ -909,6 +926,10 @@ def edge_at(rule, of=lambda new, test, train: close(test, train)[0]):
     return share
 
 
+def _without_copies(distances):
+    return distances[distances > 0].quantile(0.05)
+
+
 for _text, _share in (
     ("the quantile 0.04", edge_at(lambda d: d.quantile(0.04))),
     ("the quantile 0.06", edge_at(lambda d: d.quantile(0.06))),
@@ -945,6 +966,7 @@ for _text, _share in (
             lambda new, test, train: table(train, train).flatten().square(),
         ),
     ),
+    ("test digits that are no copies", edge_at(_without_copies)),
     ("a fixed threshold", edge_at(lambda d: 5.0)),
     ("per cent", lambda *given: 100 * shares(*given)),
     (

@@ -565,7 +565,14 @@ def several():
 
 
 def searching(
-    fresh=True, sign=-1, also=False, spread=0.5, kl=1.0, steps=None, n=8
+    fresh=True,
+    sign=-1,
+    also=False,
+    spread=0.5,
+    kl=1.0,
+    steps=None,
+    n=8,
+    noise_of=torch.randn,
 ):
     def best_q(model, x, n_steps):
         q = [p.detach().clone().requires_grad_() for p in model.encode(x)]
@@ -576,7 +583,7 @@ def searching(
         noise = torch.randn_like(mu)
         for _ in range(n_steps if steps is None else steps):
             if fresh:
-                noise = torch.randn(n, *mu.shape)
+                noise = noise_of(n, *mu.shape)
             z = mu + (spread * logvar).exp() * noise
             elbo = model.log_likelihood(x, z).mean() - kl * (
                 kl_of(mu, logvar).mean()
@@ -602,7 +609,24 @@ def _(model, x, steps):
     return [mu, -precision.diag().log().expand(len(x), 2)]
 
 
-@right("best_q", "one code a step, a falling step size")
+@right("best_q", "one code a step, the mean of its last steps")
+def _(model, x, steps):
+    model.requires_grad_(False)
+    q = [p.clone().requires_grad_() for p in model.encode(x)]
+    adam = torch.optim.Adam(q, lr=0.02)
+    late = []
+    for step in range(steps):
+        z = q[0] + (q[1] / 2).exp() * torch.randn_like(q[0])
+        loss = kl_of(*q).sum() - model.log_likelihood(x, z).sum()
+        q[0].grad, q[1].grad = torch.autograd.grad(loss, q)
+        adam.step()
+        if step >= 0.8 * steps - 1:
+            late.append(torch.stack([p.detach() for p in q]))
+    model.requires_grad_(True)
+    return torch.stack(late).mean(0)
+
+
+@wrong("best_q", "a larger step that falls", says="step size of 0.02")
 def _(model, x, steps):
     model.requires_grad_(False)
     q = [p.clone().requires_grad_() for p in model.encode(x)]
@@ -652,6 +676,9 @@ wrong("best_q", "400 steps whatever is asked", says="one step")(
     searching(steps=400)
 )
 wrong("best_q", "twice the KL", says="below the best")(searching(kl=2.0))
+wrong("best_q", "noise of 0.8", says="as wide as the best")(
+    searching(noise_of=lambda *shape: 0.8 * torch.randn(shape))
+)
 
 
 @wrong("best_q", "half of the steps", says="nothing was searched")
