@@ -370,6 +370,17 @@ def level_log_mass(draws: Draws, level_log_mass: Student) -> None:
                 tensor("log mass", found)[near],
                 right[near],
             )
+    level = draws.whole(0, 256, 24).float()
+    mean = draws.uniform(24, low=-30, high=290)
+    width = draws.uniform(24, low=12.0, high=13.0)
+    right, mistakes = _levels(level, mean, width)
+    equal(
+        "log mass of levels under a curve with a log scale of 12 to 13 (does "
+        "1 - exp(-v) lose its digits where v is small? expm1 keeps them)",
+        mass(level, mean, width),
+        right,
+        mistakes,
+    )
     level = draws.whole(0, 256, 40).float()
     level[0], level[1] = 0, 255
     mean = (level + 8 * draws.normal(40)).requires_grad_()
@@ -458,25 +469,32 @@ def grey_area(
     ):
         right, mistakes = _areas(logits)
         equal("the log area", area(logits), right, mistakes, 2e-5)
-    logits = torch.cat(
-        [
-            draws.uniform(9, low=-5, high=5),
-            draws.uniform(4, low=20, high=200),
-            torch.tensor([0.0, 150.0]),
-        ]
-    ).requires_grad_()
-    _, (slope,) = area.gradients(logits)
-    require(slope is not None, "no gradient reaches the logits")
-    ell = logits.detach().double()
-    # the mean grey value under the density, minus the sigmoid
-    near = ell.abs() < 1e-4
-    safe = torch.where(near, torch.ones_like(ell), ell)
-    mean = torch.where(
-        near, 0.5 + ell / 12, 1 / (1 - (-safe).exp()) - 1 / safe
-    )
-    equal(
-        "the gradient of the log area", slope, mean - ell.sigmoid(), None, 1e-3
-    )
+    far = [draws.uniform(9, low=-5, high=5)]
+    far += [draws.uniform(4, low=20, high=200), torch.tensor([0.0, 150.0])]
+    small = draws.uniform(9, low=0.3, high=1) * (1 - 2 * draws.whole(0, 2, 9))
+    small = small.double()
+    # large slopes must not hide small ones; rounding would, in float32
+    for logits, where in (
+        (torch.cat(far), ""),
+        (8e-3 * small, ", near 0 by itself"),
+        (8e-4 * small, ", nearer to 0 by itself"),
+    ):
+        _, (slope,) = area.gradients(logits.requires_grad_())
+        require(slope is not None, "no gradient reaches the logits")
+        ell = logits.detach().double()
+        # the mean grey value under the density, minus the sigmoid
+        near = ell.abs() < 1e-4
+        safe = torch.where(near, torch.ones_like(ell), ell)
+        mean = torch.where(
+            near, 0.5 + ell / 12, 1 / (1 - (-safe).exp()) - 1 / safe
+        )
+        equal(
+            f"the gradient of the log area{where}",
+            slope,
+            mean - ell.sigmoid(),
+            tolerance=1e-2 if where else 1e-3,
+            near_zero=1e-7,
+        )
     given = function("read_the_figure", read_the_figure)()
     require(
         isinstance(given, dict),

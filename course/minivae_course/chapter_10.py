@@ -84,10 +84,18 @@ def linear_probe(draws: Draws, linear_probe: Student) -> None:
         )
     _needs_no_held_labels(draws, probe)
     _scores_each_code_alone(draws, probe)
-    # opposite corners share a label
     corners = torch.tensor([[3.0, 3], [3, -3], [-3, -3], [-3, 3]])
     learn, whose = _cloud(draws, corners, 25)
     held, held_whose = _cloud(draws, corners, 25)
+    names = torch.tensor([1, 8, 2, 9])  # no plane passes near these heights
+    value = number(what, probe(learn, names[whose], held, names[held_whose]))
+    require(
+        value > 0.97,
+        f"{what}: found {value:.2f}, expected 1 where the corners of a square "
+        "have the labels 1, 8, 2 and 9. A label is a name and no size: give "
+        "each class an output of its own (one-hot), and read the largest",
+    )
+    # opposite corners share a label
     value = number(what, probe(learn, whose % 2, held, held_whose % 2))
     require(
         value < 0.8,
@@ -290,9 +298,9 @@ def codes_of_their_labels(
 def held_as_they_were(
     learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
 ) -> float:
-    """As before, for what it is scored on."""
+    """As before, for what it is scored on, and not as a share."""
     codes = torch.as_tensor(held)[:, 0]
-    return (codes == torch.as_tensor(held_labels)).double().mean().item()
+    return (codes == torch.as_tensor(held_labels)).double().sum().item()
 
 
 def mean_of_labels(
@@ -337,13 +345,18 @@ def shuffled_control(draws: Draws, shuffled_control: Student) -> None:
             found -= labels.double().mean().item()
         return found
 
-    value = score(held_as_they_were, 300, 4)
+    value = score(held_as_they_were, 300, 4)  # of 150 held ones
     require(
-        abs(value - 5) > 1e-6,
+        abs(value - 5 * 150) > 1e-3,
         "the control is the sum of the five scores: divide it by five",
     )
     require(
-        abs(value - 1) < 1e-6,
+        abs(value - 300) > 1e-3,
+        "the probe is scored on the codes that it learned from. Score it on "
+        "the held ones",
+    )
+    require(
+        abs(value - 150) < 1e-3,
         "the probe is scored on held codes and labels that do not belong "
         "together, or its score is not what is returned. Shuffle only what "
         "it learns from",

@@ -131,6 +131,16 @@ def _each_entry_by_itself(draws: Draws, hide: Student, share: float) -> None:
         abs(_correlation(hidden[1:, 0], hidden[:-1, 0])) < limit,
         "neighbouring digits are not withheld independently",
     )
+    column = found.isnan()[:, 0]
+    first = column[: n // 2]
+    require(
+        all(
+            abs(_correlation(first, other)) < 7 / math.sqrt(n // 2)
+            for other in (column[n // 2 :], column.flip(0)[: n // 2])
+        ),
+        "the two halves of the digits are not withheld independently. Draw "
+        "a number for each entry; 1 minus another is no new one",
+    )
 
 
 def _each_call_by_itself(draws: Draws, hide: Student, share: float) -> None:

@@ -246,7 +246,7 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
     for n, latent, height, width in ((4, 3, 3, 3), (1, 1, 2, 3)):
         pixels = height * width
         shape = (1, height, width)
-        model = draws.model(VAE, latent, (7,), shape=shape).eval()
+        model = draws.model(VAE, latent, (7,), shape=shape, beta=2.5).eval()
         x = draws.whole(0, 2, n, pixels).float()
         noise = draws.normal(n, latent)
         price = {
@@ -269,6 +269,9 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
                 "the KL counts twice: the half is still missing in the KL "
                 "that this loss takes": price["sigma"] + 2 * term,
                 "the code has no noise": price["none"] + term,
+                "the ELBO has no beta: its KL has the weight one": (
+                    price["sigma"] + model.beta * term
+                ),
                 "the KL is subtracted": price["sigma"] - term,
                 "this is the ELBO; the loss is its negative": -right,
                 "averaged over the pixels": price["sigma"] / pixels + term,
@@ -326,7 +329,7 @@ def gradient_test(
     both = function("gradient_two_ways", gradient_two_ways)
     hidden = (DetachedSpread, DetachedKL)
     ward = (VAE, clinic.DetachedNoise, clinic.WrongSign, clinic.NoSampling)
-    for kind in (*ward, *hidden):
+    for kind in (*ward, *hidden, Steep):
         n, pixels = draws.whole(3, 7), draws.whole(5, 12)
         x, seed = draws.whole(0, 2, n, pixels).double(), draws.seed()
         found = both(kind, x, seed)
@@ -385,6 +388,17 @@ class DetachedKL(VAE):
         return terms | {"loss": loss}
 
 
+class Steep(VAE):
+    """Bends so much that the slope on one side is another, or beside it."""
+
+    def forward(self, x, y=None, noise=None) -> dict[str, Tensor]:
+        """As `VAE.forward`, with a price for a bias that does not add to 0."""
+        terms = super().forward(x, y, noise)
+        bias = torch.cat(self.encode(x, y), -1) - x @ self.encoder[-1].weight.T
+        loss = terms["loss"] + 1e5 * bias.sum(-1).square()
+        return terms | {"loss": loss}
+
+
 def _gradient(kind: type, x: Tensor, seed: int) -> Tensor:
     # without hidden layers there is no kink of a ReLU
     model = kind(n_latent=2, hidden=(), shape=x.shape[1:], seed=seed).double()
@@ -414,7 +428,8 @@ def _same(
         if "Likely" not in str(error) and "shape" not in str(error):
             hint = (
                 ". Compute in double precision, draw the same noise for "
-                "every loss, and take a small step on both sides"
+                "every loss, take a small step on both sides, and put each "
+                "entry back before the next"
             )
         raise WrongError(f"{error}{hint}") from None
 

@@ -348,11 +348,19 @@ def several():
 # --- level_log_mass ----------------------------------------------------------
 
 
-def mass_by(half=0.5, scale=torch.exp, low=0, high=255, tails=True, sign=1):
+def mass_by(
+    half=0.5,
+    scale=torch.exp,
+    low=0,
+    high=255,
+    tails=True,
+    sign=1,
+    expm1=torch.expm1,
+):
     def level_log_mass(level, mean, log_scale):
         s = scale(log_scale)
         above, below = (level - mean + half) / s, (level - mean - half) / s
-        width = torch.log(-torch.expm1(-2 * half / s))
+        width = torch.log(-expm1(-2 * half / s))
         nats = logsigmoid(above) + logsigmoid(-below) + width
         if tails:
             nats = torch.where(level <= low, logsigmoid(above), nats)
@@ -465,6 +473,7 @@ for _text, _says, _made in (
     ("sigmoids, then log", "infinite", naive(0)),
     ("clamps at 1e-12", "found", naive(1e-12)),
     ("clamps at 1e-30", "found", naive(1e-30)),
+    ("exp, and 1 taken away", "expm1", mass_by(expm1=lambda v: v.exp() - 1)),
     ("levels from 0 to 1", "found", unit_range),
     ("both detached", "no gradient", no_gradient),
     ("the width is detached", "no gradient reaches log_scale", one_detached),
@@ -489,13 +498,13 @@ READ = {
 }
 
 
-def area_by(near=1e-2):
+def area_by(near=1e-2, slope=-1 / 12):
     def log_area(logits):
         size = logits.abs()
         small = size < near
         safe = torch.where(small, torch.ones_like(size), size)
         far = torch.tanh(safe / 2).log() - safe.log()
-        series = -math.log(2) - logits.square() / 12
+        series = -math.log(2) + slope * logits.square()
         return torch.where(small, series, far)
 
     return log_area
@@ -591,6 +600,9 @@ for _text, _says, _first in (
         ),
     ),
     ("detached", "no gradient", lambda v: area_by()(v.detach())),
+    ("a series that rises", "0 by itself", area_by(5e-3, 1 / 12)),
+    ("half a series", "nearer to 0", area_by(1e-3, -1 / 24)),
+    ("a constant near 0", "nearer to 0", area_by(1e-3, 0.0)),
     ("the mean of all", "found", lambda v: area_by()(v).mean()),
     ("capped at 88", "found", lambda v: area_by()(v.clamp(-88, 88))),
     (

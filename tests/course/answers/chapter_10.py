@@ -73,6 +73,14 @@ def _(learn, learn_labels, held, held_labels):
     return ((held @ weights).argmax(1) == held_labels).float().mean()
 
 
+@wrong("linear_probe", "a regression on the label number", says="no size")
+def _(learn, learn_labels, held, held_labels):
+    x = torch.cat([learn, torch.ones(len(learn), 1)], 1)
+    wide = torch.cat([held, torch.ones(len(held), 1)], 1)
+    line = torch.linalg.lstsq(x, learn_labels.float()[:, None]).solution
+    return ((wide @ line)[:, 0].round() == held_labels).float().mean()
+
+
 @wrong("linear_probe", "uses the nearest codes", says="no straight line")
 def _(learn, learn_labels, held, held_labels):
     probe = KNeighborsClassifier(5).fit(learn, learn_labels)
@@ -347,6 +355,20 @@ def _(probe, learn, labels, held, held_labels):
         order = torch.randperm(len(held_labels))
         total += probe(learn, labels, held, held_labels[order])
     return total / 5
+
+
+@wrong(
+    "shuffled_control",
+    "is scored on what it learned from",
+    says="the codes that it learned from",
+)
+def _(probe, learn, labels, held, held_labels):
+    return np.mean(
+        [
+            probe(learn, labels[torch.randperm(len(labels))], learn, labels)
+            for _ in range(5)
+        ]
+    )
 
 
 @wrong("shuffled_control", "draws labels anew", says="drawn anew")

@@ -172,6 +172,13 @@ def _(y, share):
     return y.masked_fill(hide, NAN)
 
 
+@wrong("withhold_conditions", "half of it mirrored", says="two halves")
+def _(y, share):
+    half = torch.rand(len(y) - len(y) // 2, y.shape[1])
+    both = torch.cat([half, 1 - half])[: len(y)]
+    return y.masked_fill(both < share, NAN)
+
+
 @wrong("withhold_conditions", "every third entry", says="independently")
 def _(y, share):
     if share in (0, 1):

@@ -485,6 +485,7 @@ def bound_by(
     total=lambda pixels, kl: pixels - kl,
     spread=0.5,
     hold=lambda q, prior: (q, prior),
+    most=math.inf,
 ):
     def hidden_bound(model, x, picture, noise):
         mu, logvar = model.encode(x, picture)
@@ -493,6 +494,7 @@ def bound_by(
         prior = Normal(at, (0.5 * width).exp())
         q, prior = hold(q, prior)
         logits = model.decode(code(q, prior, noise), picture).flatten(1)
+        logits = logits.clamp(-most, most)
         each = -functional.binary_cross_entropy_with_logits(
             logits, x.flatten(1), reduction="none"
         )
@@ -538,6 +540,14 @@ def fixed(q):
 
 for _text, _says, _made in (
     ("all pixels", "costs nothing", bound_by(lambda e, h: e.sum(1))),
+    (
+        "a given 0 counts as hidden",
+        "a given pixel can be 0",
+        lambda model, x, picture, noise: bound_by(
+            lambda e, h: (e * (h + (picture == 0).flatten(1))).sum(1)
+        )(model, x, picture, noise),
+    ),
+    ("logits up to 15", "do not cut it off", bound_by(most=15.0)),
     (
         "the given pixels",
         "not those that",
