@@ -46,7 +46,7 @@ def conv_sizes(
     shape_of = function("output_shape", output_shape)
     count = function("numbers_to_learn", numbers_to_learn)
     cases = [
-        ((2, 30, 23), [(6, 3, 1, 2)]),
+        ((2, 30, 23), [(6, 5, 2, 5)]),
         ((3, 40, 30), [(8, 4, 2, 1), (5, 3, 2, 1)]),
         ((1, 28, 28), [(32, 3, 2, 1), (64, 3, 2, 1)]),
         ((3, 64, 48), [(8, 4, 2, 1)]),
@@ -174,8 +174,8 @@ def moves_along(draws: Draws, places_moved: Student, misfit: Student) -> None:
     """
     places = function("places_moved", places_moved)
     fit = function("misfit", misfit)
-    cases = [(4, (2, 2)), (2, (2, 2)), (0, (3,)), (5, ()), (6, (2, 3))]
-    cases += [(5, (2,)), (4, (2, 1, 2)), (-4, (2, 2)), (-6, (4,)), (6, (3, 3))]
+    cases = [(36, (4, 3)), (2, (2, 2)), (0, (3,)), (5, (2,)), (6, (2, 3))]
+    cases += [(5, ()), (36, (3, 2, 3)), (-4, (2, 2)), (-6, (4,)), (6, (3, 3))]
     for _ in range(12):
         strides = [draws.whole(1, 4) for _ in range(draws.whole(1, 4))]
         cases.append((draws.whole(-12, 13), tuple(strides)))
@@ -200,23 +200,23 @@ def moves_along(draws: Draws, places_moved: Student, misfit: Student) -> None:
         found = whole(what, found)
         mistakes = {
             "each layer divides by its stride, so multiply the strides, do "
-            "not add them": pixels // sum(strides) if strides else 0,
+            "not add them": pixels // sum(strides or (1,)),
             "this is the move in pixels": pixels,
             "all layers count, not the last one alone": (
-                pixels // strides[-1] if strides else 0
+                pixels // (1, *strides)[-1]
             ),
             "a move to the left is negative": -right,
         }
         _same_counts(what, found, right, mistakes)
     for channels, height, width in ((3, 6, 9), (1, 4, 5), (5, 8, 8)):
         before = draws.normal(channels, height, width)
-        before[0, 0, 0] = -7.0  # the largest is a negative one
+        before[0, 0, 0], before[0, 2, 2] = -7.0, -6.0  # the largest two
+        # the largest change is a negative one, except in the second map
+        change = {3: 0.3, 1: -0.3, 5: 9}[channels]
         for move in _moves(draws, height, width):
             down, right = move
             after = torch.roll(before, move, (1, 2))
-            after = after + (9 if channels > 3 else 0.3) * draws.normal(
-                channels, height, width
-            )
+            after += change * (draws.normal(channels, height, width) - 1)
             # at the border something else comes in
             after[:, : max(down, 0)] += 9
             after[:, :, : max(right, 0)] += 9

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from minivae_course.check import (
     function,
     number,
     require,
+    same_rule,
     standard_normal,
     tensor,
 )
@@ -529,23 +531,9 @@ def _compare_trade(
     pixels, n = pictures.flatten(1), len(z)
     share = (read_by_ink(pictures) == digit).double().mean()
     first = _pictures(cvae, scale * z, 0)
+    # the variety first: few mistakes have the same
     wrong = {
-        "the two are exchanged: the share comes first": pixels.var(0).sum(),
-        "a share, not a number of pictures": n * share,
-        "a share from 0 to 1, not per cent": 100 * share,
-        "this is the share not read as asked": 1 - share,
-        "scale the codes before drawing": (
-            (read_by_ink(whole) == digit).double().mean()
-        ),
-        "ask for the digit; these are pictures of class 0": (
-            (read_by_ink(first) == digit).double().mean()
-        ),
-    }
-    wrong = {k: v for k, v in wrong.items() if abs(v - share) > 1e-6}
-    equal(
-        f"the share read as asked at scale {scale:g}", found[0], share, wrong
-    )
-    wrong = {
+        "the two are exchanged: the share comes first": share,
         "ask for the digit; these are pictures of class 0": (
             first.flatten(1).var(0).sum()
         ),
@@ -563,42 +551,21 @@ def _compare_trade(
     wrong = wrong if scale else {}
     right = pixels.var(0).sum()
     equal(f"the variety at scale {scale:g}", found[1], right, wrong)
+    wrong = {
+        "a share, not a number of pictures": n * share,
+        "a share from 0 to 1, not per cent": 100 * share,
+        "this is the share not read as asked": 1 - share,
+    }
+    equal(
+        f"the share read as asked at scale {scale:g}", found[0], share, wrong
+    )
 
 
 def _compare_choice(draws: Draws, best: Student) -> None:
     """The most varied of those that are good enough, in any order."""
-    n = 7
-    for least, just in ((0.875, True), (0.5, False), (0.75, False)):
-        found: Tensor | None = None
-        while found is None:  # until each wrong rule gives something else
-            scales = 0.2 + 0.1 * torch.randperm(n, generator=draws.generator)
-            scales = scales.double()
-            shares = draws.uniform(n, low=0.3, high=0.99).double()
-            varieties = 10 + 30 * draws.uniform(n).double()
-            if just:  # the best one has the least share exactly
-                at = draws.whole(0, n)
-                shares[at], varieties[at] = least, 35.0
-            if int((shares > least).sum()) < 2:
-                continue
-            rules = _rules(scales, shares, varieties, least)
-            right = rules.pop("")
-            if all(abs(v - right) > 1e-6 for v in rules.values()):
-                found = scales
-        known: dict[str, Tensor | float] = {
-            "return the scale, not its place": float(
-                (scales == right).nonzero()[0, 0]
-            ),
-            "return the scale, not its variety": float(
-                varieties[scales == right][0]
-            ),
-        }
-        known = {k: w for k, w in known.items() if abs(w - right) > 1e-6}
-        equal(
-            f"the best scale for a share of {least}",
-            best(scales, shares, varieties, least),
-            right,
-            known | rules,
-        )
+    rules = _scale_with_most(lambda s, p, v: v), _other_scales()
+    cases = same_rule("the best scale", best, *rules, lambda: _trials(draws))
+    scales, shares, varieties, _ = cases[0]
     nothing = best(scales, shares, varieties, 0.995)
     require(
         nothing is None,
@@ -609,49 +576,70 @@ def _compare_choice(draws: Draws, best: Student) -> None:
     equal("the best of one scale, just good enough", one, scales[0])
 
 
-def _rules(
-    scales: Tensor, shares: Tensor, varieties: Tensor, least: float
-) -> dict[str, float]:
-    """What wrong rules choose, by their diagnosis; the right one has none."""
-    enough = shares >= least
+def _trials(draws: Draws) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Scales, shares and varieties, and the least share, which is there."""
+    n = 7
+    scales = 0.2 + 0.1 * torch.randperm(n, generator=draws.generator)
+    shares = 0.125 + 0.125 * torch.randperm(n, generator=draws.generator)
+    varieties = 10 + 30 * draws.uniform(n).double()
+    # two are good enough
+    least = float(shares.sort().values[draws.whole(0, n - 1)])
+    return scales.double(), shares, varieties, least
 
-    def most(what: Tensor, where: Tensor) -> float:
-        return float(scales[where][what[where].argmax()])
 
-    all_of_them = torch.ones_like(enough)
-    rules = {
-        "": most(varieties, enough),
+def _scale_with_most(
+    size: Callable, enough: Callable = torch.Tensor.ge
+) -> Callable[[Tensor, Tensor, Tensor, float], float]:
+    """A rule: the scale with most of something among those with enough."""
+
+    def rule(s: Tensor, p: Tensor, v: Tensor, least: float) -> float:
+        sizes = torch.where(enough(p, least), size(s, p, v), -math.inf)
+        return float(s[sizes.argmax()])
+
+    return rule
+
+
+def _other_scales() -> dict[str, Callable]:
+    """What wrong rules choose, by their diagnosis."""
+    most, any_share = _scale_with_most, lambda p, least: p >= 0
+    right = most(lambda s, p, v: v)
+
+    def place(s: Tensor, *others: Tensor) -> float:
+        return float((s == right(s, *others)).nonzero())
+
+    return {
+        "return the scale, not its place": place,
+        "return the scale, not its variety": lambda s, p, v, least: float(
+            v[p >= least].max()
+        ),
         "the most variety is wanted, among the scales that are obeyed "
-        "enough; this one has the highest share": most(shares, all_of_them),
-        "this scale has the most variety, and too small a share": (
-            most(varieties, all_of_them)
+        "enough; this one has the highest share": most(lambda s, p, v: p),
+        "this scale has the most variety, and too small a share": most(
+            lambda s, p, v: v, any_share
         ),
         "the variety decides, not the scale: this is the largest of those "
-        "that are obeyed enough": most(scales, enough),
+        "that are obeyed enough": most(lambda s, p, v: s),
         "the variety decides: this is the smallest scale of those that are "
-        "obeyed enough": most(-scales, enough),
-        "this is the least variety; the most is wanted": (
-            most(-varieties, enough)
+        "obeyed enough": most(lambda s, p, v: -s),
+        "this is the least variety; the most is wanted": most(
+            lambda s, p, v: -v
         ),
-        "this is the one with the smallest share that will do": (
-            most(-shares, enough)
+        "this is the one with the smallest share that will do": most(
+            lambda s, p, v: -p
         ),
-        "share times variety is another rule": (
-            most(shares * varieties, all_of_them)
+        "share times variety is another rule": most(
+            lambda s, p, v: p * v, any_share
         ),
-        "the scales are in no order: compare their varieties": float(
-            scales[enough][-1]
+        "the scales are in no order: compare their varieties": most(
+            lambda s, p, v: torch.arange(len(s))
         ),
         "the scales are in no order, and the first need not be the best": (
-            float(scales[enough][0])
+            most(lambda s, p, v: -torch.arange(len(s)))
+        ),
+        "a share of exactly the least one will do": most(
+            lambda s, p, v: v, torch.Tensor.gt
         ),
     }
-    if bool((shares == least).any()):
-        del rules["this is the one with the smallest share that will do"]
-        rules["a share of exactly the least one will do"] = most(
-            varieties, shares > least
-        )
-    return rules
 
 
 @check()

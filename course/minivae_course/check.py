@@ -659,13 +659,13 @@ def parts(what: str, value: object, names: str) -> list:
 
 def _shape_hint(found: tuple, right: tuple) -> str:
     if found == () and right:
-        return "; one value for each digit is wanted, not their sum or mean"
+        return "; one value for each is wanted, not a single one for all"
     if found[::-1] == right:
         return "; rows and columns are swapped"
-    if len(found) == len(right) + 1 and found[: len(right)] == right:
-        return "; sum over the last dimension, sum(-1)"
     if tuple(n for n in found if n != 1) == tuple(n for n in right if n != 1):
         return "; a dimension of size 1 too many or too few"
+    if right and found[:-1] == right:
+        return "; reduce the last dimension, as sum(-1) does"
     return ""
 
 
@@ -728,6 +728,50 @@ def equal(
         f"{what}{where}: found {a}, expected {b}"
         f"{_cause(value, right, wrong, scale, tolerance)}"
     )
+
+
+def same_rule(
+    what: str,
+    student: Callable,
+    right: Callable,
+    wrong: Mapping[str, Callable],
+    draw: Callable[[], tuple],
+) -> list[tuple]:
+    """Refuse other numbers than those of a rule.
+
+    Args:
+        what: the student's function computes, for the message.
+        student: gets the inputs of a case, as the rules do.
+        right: the rule.
+        wrong: name -> a rule that the student may follow in its place. One
+            that gives all that was found is named.
+        draw: makes the inputs of one case.
+
+    Returns:
+        The cases that were tried: those of `telling`, and some more.
+
+    Raises:
+        WrongError: another number, or no number.
+
+    Example:
+        >>> draws, wrong = Draws(0), {"do not square": lambda n: n * n}
+        >>> twice, one = (lambda n: 2 * n), lambda: (draws.whole(0, 9),)
+        >>> len(same_rule("twice", lambda n: n + n, twice, wrong, one))
+        7
+    """
+    cases = [*telling(draw, right, wrong), *(draw() for _ in range(6))]
+    found = [tensor(what, student(*case), ()) for case in cases]
+    fits = [
+        text
+        for text, rule in wrong.items()
+        if all(
+            abs(rule(*case) - one) <= 1e-6 for case, one in zip(cases, found)
+        )
+    ]
+    for case, one in zip(cases, found):
+        mistakes = {text: wrong[text](*case) for text in fits}
+        equal(what, one, right(*case), mistakes, tolerance=1e-6)
+    return cases
 
 
 def gradients_equal(
@@ -832,7 +876,8 @@ def _cause(
         return ". The sign is wrong"
     squares = float(right.square().sum())
     ratio = float((value * right).sum()) / squares if squares else 0.0
-    if float((value - ratio * right).abs().max()) <= 1e-3 * scale * abs(ratio):
+    rest = float((value - ratio * right).abs().max())
+    if rest <= close * scale * abs(ratio):
         text = _ratio(value.numel(), ratio)
         # a single number is some multiple of any other
         if value.numel() > 1 or _plain(ratio) or _plain(1 / ratio):
@@ -865,7 +910,7 @@ def _plain(ratio: float) -> bool:
 def _times(ratio: float) -> str:
     if 0 < abs(ratio) < 0.6 and abs(1 / ratio - round(1 / ratio)) < 5e-3:
         return f"{'-' if ratio < 0 else ''}1/{round(abs(1 / ratio))} of"
-    if abs(ratio - round(ratio)) < 2e-3:
+    if round(ratio) and abs(ratio - round(ratio)) < 2e-3:
         ratio = round(ratio)
     return f"{_figures(ratio)} times"
 

@@ -112,7 +112,7 @@ def _(mu, logvar):
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1).mean()
 
 
-@wrong("gaussian_kl", "does not sum", says="sum over the last dimension")
+@wrong("gaussian_kl", "does not sum", says="reduce the last dimension")
 def _(mu, logvar):
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
 
@@ -1409,7 +1409,7 @@ for _text, _says, _made in (
         "averaged over the digits",
         between(fold=lambda each: each.sum(-1).mean()),
     ),
-    ("each dimension", "sum over the last", between(fold=lambda each: each)),
+    ("each dimension", "reduce the last", between(fold=lambda each: each)),
     (
         "log sigma for logvar",
         "log sigma",

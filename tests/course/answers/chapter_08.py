@@ -125,7 +125,7 @@ for _text, _says, _side in (
     ("forgets to add 1", "add 1", lambda n, k, s, p: (n + 2 * p - k) // s),
     ("ignores the padding", "enter", lambda n, k, s, p: (n - k) // s + 1),
     ("a window of one", "wider", lambda n, k, s, p: (n + 2 * p - 1) // s + 1),
-    ("the stride alone", "found", lambda n, k, s, p: -(-n // s)),
+    ("the stride alone", "(6, 15, 12)", lambda n, k, s, p: -(-n // s)),
     ("halves each time", "found", lambda n, k, s, p: n // 2),
     ("ignores the stride", "stride", lambda n, k, s, p: n + 2 * p - k + 1),
     ("transposed", "found", lambda n, k, s, p: (n - 1) * s - 2 * p + k),
@@ -268,7 +268,8 @@ for _text, _says, _first in (
     ("a fraction", "no whole number", lambda n, s: n / math.prod(s)),
     ("the move itself", "found", lambda n, s: n),
     ("the last stride", "found", lambda n, s: places(n, s[-1:])),
-    ("the first stride", "found", lambda n, s: places(n, s[:1])),
+    ("the first stride", "found 9", lambda n, s: places(n, s[:1])),
+    ("0 for no layers", "found 0", lambda n, s: places(n, s) if s else 0),
     ("adds the strides", "found", lambda n, s: places(n, [sum(s) or 1])),
     ("the size of the move", "found", lambda n, s: places(abs(n), s)),
     ("rounds a move to the left", "found", lambda n, s: int(n / math.prod(s))),
@@ -304,6 +305,15 @@ for _text, _says, _second in (
         misfit_by(over=lambda b, a: b.max()),
     ),
     ("over the mean", "found", misfit_by(over=lambda b, a: b.abs().mean())),
+    (
+        "over the new places' largest",
+        "a move by (0, 1): found",
+        lambda b, a, move: misfit_by(
+            over=lambda b, a: (
+                b[:, max(move[0], 0) :, max(move[1], 0) :].abs().max()
+            )
+        )(b, a, move),
+    ),
     ("the other way", "found", misfit_by(sign=-1)),
     ("right before down", "found", misfit_by(turn=True)),
     ("no move", "found", lambda b, a, move: misfit_by()(b, a, (0, 0))),

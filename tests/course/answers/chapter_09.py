@@ -609,6 +609,14 @@ def several():
     return _variety(trade)
 
 
+@wrong("price_of_variety", "the root of the scale", says="the variety at")
+def several():
+    def trade(cvae, read, digit, scale, z):
+        return _trade(cvae, read, digit, scale**0.5, z)
+
+    return _variety(trade)
+
+
 @wrong("price_of_variety", "always asks for 0", says="class 0")
 def several():
     def trade(cvae, read, digit, scale, z):
@@ -694,10 +702,27 @@ def several():
     return _variety(best_scale=best_scale)
 
 
-@wrong("price_of_variety", "takes the last one", says="the best scale for")
+@wrong("price_of_variety", "takes the last one", says="in no order: compare")
 def several():
     def best_scale(scales, shares, varieties, least):
         return scales[shares >= least][-1]
+
+    return _variety(best_scale=best_scale)
+
+
+@wrong("price_of_variety", "wants more than enough", says="exactly the least")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        above = torch.where(shares > least, varieties, -1.0)
+        return scales[above.argmax()]
+
+    return _variety(best_scale=best_scale)
+
+
+@wrong("price_of_variety", "takes the first one", says="need not be the best")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        return scales[shares >= least][0]
 
     return _variety(best_scale=best_scale)
 

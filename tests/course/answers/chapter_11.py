@@ -548,7 +548,7 @@ def several():
     return in_use(count)
 
 
-@wrong("factors_in_use", "a constant", says="use the model")
+@wrong("factors_in_use", "a constant", says="the same number for every")
 def several():
     return in_use(lambda m, x, y, least: 3)
 
@@ -635,13 +635,23 @@ counted(
 )
 counted(
     "always a tenth of a nat",
-    "dimensions above",
+    "the same number for every threshold",
     lambda kl, least: (kl.mean(0) > 0.1).sum(),
 )
 counted(
     "divides by the number of dimensions",
     "dimensions above",
     lambda kl, least: (kl.mean(0) / kl.shape[1] > least).sum(),
+)
+counted(
+    "half of it again",
+    "dimensions above",
+    lambda kl, least: (kl.mean(0) / 2 > least).sum(),
+)
+counted(
+    "the sign",
+    "the same number for every threshold",
+    lambda kl, least: (-kl.mean(0) > least).sum(),
 )
 counted(
     "a share instead of a number",

@@ -537,7 +537,10 @@ gap(
     "to the row of the same place",
     lambda a, b: (a[: len(b)] - b[: len(a)]).norm(dim=1),
 )
-gap("the smallest of all", lambda a, b: table(a, b).min())
+gap(
+    "the smallest of all", lambda a, b: table(a, b).min(), "for each is wanted"
+)
+gap("a table", table, "reduce the last dimension")
 gap(
     "sums of signed differences",
     lambda a, b: (a[:, None] - b).sum(2).abs().min(1).values,
@@ -559,18 +562,31 @@ def own_of(held, train):
     return distances(held, train)
 
 
-share_by("one per cent", lambda n, h, t: own_of(h, t).quantile(0.01))
-share_by("ten per cent", lambda n, h, t: own_of(h, t).quantile(0.1))
-share_by("a quarter", lambda n, h, t: own_of(h, t).quantile(0.25))
-share_by("the nearest held-out row", lambda n, h, t: own_of(h, t).min())
-share_by("the mean", lambda n, h, t: own_of(h, t).mean())
-share_by("5 % of the mean", lambda n, h, t: 0.05 * own_of(h, t).mean())
-share_by("5 % of the median", lambda n, h, t: 0.05 * own_of(h, t).median())
+share_by("one per cent", lambda n, h, t: own_of(h, t).quantile(0.01), " 1 %")
+share_by("ten per cent", lambda n, h, t: own_of(h, t).quantile(0.1), "10 %")
+share_by("a quarter", lambda n, h, t: own_of(h, t).quantile(0.25), "25 %")
+share_by(
+    "the nearest held-out row",
+    lambda n, h, t: own_of(h, t).min(),
+    "not the smallest",
+)
+share_by("the mean", lambda n, h, t: own_of(h, t).mean(), "not the mean")
+share_by(
+    "5 % of the mean",
+    lambda n, h, t: 0.05 * own_of(h, t).mean(),
+    "5 % of the mean",
+)
+share_by(
+    "5 % of the median",
+    lambda n, h, t: 0.05 * own_of(h, t).median(),
+    "5 % of the median",
+)
 share_by("5 % of the largest", lambda n, h, t: 0.05 * own_of(h, t).max())
 share_by("95 per cent", lambda n, h, t: own_of(h, t).quantile(0.95), "95 %")
 share_by(
     "two deviations",
     lambda n, h, t: own_of(h, t).mean() - 2 * own_of(h, t).std(),
+    "two standard deviations",
 )
 share_by(
     "new and held-out rows together",
@@ -592,7 +608,7 @@ share_by(
     "held-out rows and new ones",
     lambda n, h, t: distances(h, n).quantile(0.05),
 )
-share_by("a twentieth", lambda n, h, t: 0.05)
+share_by("a twentieth", lambda n, h, t: 0.05, "not 0.05 itself")
 
 
 def share_is(text, share, says="copied_share"):
@@ -602,7 +618,7 @@ def share_is(text, share, says="copied_share"):
 share_is("the held-out rows below the new", lambda n, h, t: too_close(h, n, t))
 share_is("per cent", lambda n, h, t: 100 * too_close(n, h, t))
 share_is("the share beyond 5 %", lambda n, h, t: too_close(n, h, t) - 0.05)
-share_is("the others", lambda n, h, t: 1 - too_close(n, h, t), "copied_share")
+share_is("the others", lambda n, h, t: 1 - too_close(n, h, t), "farther away")
 share_is(
     "whether there are any", lambda n, h, t: float(too_close(n, h, t) > 0.05)
 )
