@@ -142,11 +142,10 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
             "do not allow": ~off,
             "a price below the smaller beta is suspect too": kind == 4,
             "a price above the larger beta is suspect too": kind == 3,
-            "a price between the two betas is allowed; it need not be "
-            "equal to one of them": torch.ones_like(off),
-            "no step is marked: compare each price with both betas": (
-                torch.zeros_like(off)
-            ),
+            "every step is marked; a price between the two betas is "
+            "allowed": torch.ones_like(off),
+            "no step is marked; some prices lie below the smaller beta or "
+            "above the larger one": torch.zeros_like(off),
         }
         found = suspect(betas, rate, distortion)
         equal("the suspects", found, off.double(), wrong)
@@ -322,9 +321,9 @@ def kl_warm_up(
                     min(1.0, step / max(1, n_warm))
                 ),
                 "it rises from 0 to 1; yours falls": 1 - right,
-                "nothing rises: the weight is 1 at once": 1.0,
+                "the weight is 1 too early; it is still to rise": 1.0,
             }
-            wrong = {k: v for k, v in wrong.items() if v != right}
+            wrong = {k: v for k, v in wrong.items() if n_warm and v != right}
             what = f"the weight in step {step} of a warm-up of {n_warm}"
             equal(what, weight(step, n_warm), right, wrong)
     # close to the rule of two errors, on both sides and for few and many

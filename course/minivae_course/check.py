@@ -659,10 +659,10 @@ def parts(what: str, value: object, names: str) -> list:
 
 def _shape_hint(found: tuple, right: tuple) -> str:
     if found == () and right:
-        return "; one value for each digit is wanted, not their sum or mean"
+        return "; one value for each entry is wanted, not their sum or mean"
     if found[::-1] == right:
         return "; rows and columns are swapped"
-    if len(found) == len(right) + 1 and found[: len(right)] == right:
+    if right and len(found) == len(right) + 1 and found[:-1] == right:
         return "; sum over the last dimension, sum(-1)"
     if tuple(n for n in found if n != 1) == tuple(n for n in right if n != 1):
         return "; a dimension of size 1 too many or too few"
