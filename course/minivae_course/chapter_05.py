@@ -328,12 +328,12 @@ def new_digits(draws: Draws, new_digits: Student) -> None:
     require(
         low >= 0 and high <= 1,
         f"pixels from {brief(low)} to {brief(high)}, expected 0 to 1. decode "
-        "gives logits; the sigmoid makes probabilities of them",
+        "gives logits; return their sigmoid as it is",
     )
     require(
         bool(((pixels > 0) & (pixels < 1)).any()),
-        "the pixels are 0 or 1: coins were flipped. Return the mean of "
-        "p(x|z), the probabilities of ink",
+        "all pixels are 0 or 1, as if coins were flipped or numbers rounded. "
+        "Return the mean of p(x|z), the probabilities of ink",
     )
     z = _codes(model, pixels)
     require(

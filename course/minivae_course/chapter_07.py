@@ -142,11 +142,10 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
             "do not allow": ~off,
             "a price below the smaller beta is suspect too": kind == 4,
             "a price above the larger beta is suspect too": kind == 3,
-            "a price between the two betas is allowed; it need not be "
-            "equal to one of them": torch.ones_like(off),
-            "no step is marked: compare each price with both betas": (
-                torch.zeros_like(off)
-            ),
+            "every step is marked; a price between the two betas is "
+            "allowed": torch.ones_like(off),
+            "no step is marked; some prices lie below the smaller beta or "
+            "above the larger one": torch.zeros_like(off),
         }
         found = suspect(betas, rate, distortion)
         equal("the suspects", found, off.double(), wrong)
@@ -155,6 +154,12 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
     right = torch.tensor([-0.5, 3]).double()
     wrong = {"a price has a sign: where both fall it is negative": right.abs()}
     equal("the prices", price(odd[0], odd[1].double()), right, wrong)
+    betas = torch.tensor([0.25, 1, 2]).double()
+    found = suspect(betas, odd[0], odd[1].double())
+    wrong = {
+        "a negative price lies below every beta": torch.tensor([0.0, 1.0])
+    }
+    equal("the suspects", found, torch.ones(2).double(), wrong)
     # numbers without rounding: prices of exactly 1, 4, 8 and 4
     betas = torch.tensor([1.0, 2, 4, 8, 16]).double()
     rate = torch.tensor([20.0, 18, 17, 13, 12]).double()
@@ -322,9 +327,9 @@ def kl_warm_up(
                     min(1.0, step / max(1, n_warm))
                 ),
                 "it rises from 0 to 1; yours falls": 1 - right,
-                "nothing rises: the weight is 1 at once": 1.0,
+                "the weight is 1 too early; it is still to rise": 1.0,
             }
-            wrong = {k: v for k, v in wrong.items() if v != right}
+            wrong = {k: v for k, v in wrong.items() if n_warm and v != right}
             what = f"the weight in step {step} of a warm-up of {n_warm}"
             equal(what, weight(step, n_warm), right, wrong)
     # close to the rule of two errors, on both sides and for few and many

@@ -650,6 +650,16 @@ for _text, _evidence, _says in (
         summed(lambda n: middles(2 * n), lambda n: 5 / n),
         "c",
     ),
+    (
+        "the width of n + 1 cells",
+        summed(middles, lambda n: 10 / (n + 1)),
+        "one n-th is missing",
+    ),
+    (
+        "one of the two constants of p(x|z)",
+        summed(middles, weight=HALF),
+        "one of three",
+    ),
     ("a width of one", summed(middles, lambda n: 1.0), "width of a cell"),
     (
         "in bits",
@@ -952,6 +962,19 @@ for _text, _estimate in (
     @wrong("importance_weights", _text, says="log p(x)")
     def several(estimate=_estimate):
         return one_and_all(estimate)
+
+
+@wrong("importance_weights", "a sum for the mean q", says="not their sum")
+def several():
+    return one_and_all(
+        estimating(q=lambda z, c, s: Normal(c, s).log_prob(z).logsumexp(1))
+    )
+
+
+@wrong("importance_weights", "no log 2 pi in p(x|z)", says="two of three")
+def several():
+    p = lambda *given: joint(*given) + 2 * HALF  # noqa: E731
+    return one_and_all(estimating(p=p))
 
 
 @wrong("importance_weights", "a fixed seed inside", says="new codes")

@@ -572,6 +572,11 @@ def _(model, n, seed):
         return model.decode(of_prior(model, n, seed)).view(n, 28, 28)
 
 
+@wrong("new_digits", "pixels from 0 to 255", says="sigmoid as it is")
+def _(model, n, seed):
+    return 255 * pictures(model, of_prior(model, n, seed))
+
+
 @wrong("new_digits", "clamps instead of the sigmoid", says="at any code")
 def _(model, n, seed):
     with torch.no_grad():
@@ -735,7 +740,7 @@ def _(model, n, seed):
     return pictures(model, of_prior(model, n, seed)).flip(2)
 
 
-@wrong("new_digits", "rounded pixels", says="coins were flipped")
+@wrong("new_digits", "rounded pixels", says="numbers rounded")
 def _(model, n, seed):
     return pictures(model, of_prior(model, n, seed)).round()
 

@@ -445,7 +445,7 @@ def several():
     return grid_evidence(lambda m, x, n, limit: evidence(m, x, 800, limit))
 
 
-@wrong("grid_evidence", "the mean change", says="the mean hides it")
+@wrong("grid_evidence", "the mean change", says="the mean of all is")
 def several():
     enough = cells_for(evidence, lambda move: move.abs().mean())
     return grid_evidence(second=enough)
@@ -470,7 +470,7 @@ def several():
     return grid_evidence(second=lambda m, x, limit: 200)
 
 
-@wrong("grid_evidence", "the finest grid", says="a smaller grid will do")
+@wrong("grid_evidence", "the finest grid", says="coarser of the two")
 def several():
     return grid_evidence(second=lambda m, x, limit: 800)
 
@@ -571,6 +571,7 @@ def searching(
     spread=0.5,
     kl=1.0,
     steps=None,
+    lr=0.02,
     n=8,
     noise_of=torch.randn,
 ):
@@ -578,7 +579,7 @@ def searching(
         q = [p.detach().clone().requires_grad_() for p in model.encode(x)]
         mu, logvar = q
         adam = torch.optim.Adam(
-            [*q, *model.parameters()] if also else q, lr=0.02
+            [*q, *model.parameters()] if also else q, lr=lr
         )
         noise = torch.randn_like(mu)
         for _ in range(n_steps if steps is None else steps):
@@ -648,7 +649,8 @@ wrong("best_q", "lowers the ELBO", says="minus the ELBO")(searching(sign=1))
 wrong("best_q", "trains the model too", says="changed the weights")(
     searching(also=True)
 )
-wrong("best_q", "no steps", says="nothing was searched")(searching(steps=0))
+wrong("best_q", "no steps", says="mu is 0 away")(searching(steps=0))
+wrong("best_q", "steps of 0.2", says="moves it by 0.02")(searching(lr=0.2))
 wrong("best_q", "ten steps", says="after one step")(searching(steps=10))
 wrong("best_q", "without the KL", says="below the best")(searching(kl=0.0))
 wrong("best_q", "exp(logvar) as sigma", says="mostly because of logvar")(
@@ -681,7 +683,7 @@ wrong("best_q", "noise of 0.8", says="as wide as the best")(
 )
 
 
-@wrong("best_q", "half of the steps", says="nothing was searched")
+@wrong("best_q", "half of the steps", says="mu is 0 away")
 def _(model, x, steps):
     return searching()(model, x, steps // 2)
 
@@ -700,9 +702,15 @@ def _(model, x, steps):
     return searching()(plain, x, steps)
 
 
-@wrong("best_q", "the encoder's answer", says="nothing was searched")
+@wrong("best_q", "the encoder's answer", says="mu is 0 away")
 def _(model, x, steps):
     return tuple(p.detach() for p in model.encode(x))
+
+
+@wrong("best_q", "the encoder's mu", says="mu is 0 away")
+def _(model, x, steps):
+    mu, _ = model.encode(x)
+    return mu.detach(), searching()(model, x, steps)[1]
 
 
 @wrong("best_q", "only mu", says="return mu and logvar")

@@ -182,6 +182,19 @@ def several():
     return {"prices": _price, "suspects": suspects}
 
 
+@wrong(
+    "exchange_rate",
+    "leaves the sign of a price out, where it is compared",
+    says="a negative price lies below every beta",
+)
+def several():
+    def suspects(betas, rate, distortion):
+        price = _price(rate, distortion).abs()
+        return (price < betas[:-1]) | (price > betas[1:])
+
+    return {"prices": _price, "suspects": suspects}
+
+
 @wrong("exchange_rate", "looks for prices too low only", says="above the")
 def several():
     def suspects(betas, rate, distortion):
@@ -201,11 +214,20 @@ def several():
 @wrong(
     "exchange_rate",
     "wants a price that equals beta",
-    says="need not be equal",
+    says="every step is marked",
 )
 def several():
     def suspects(betas, rate, distortion):
         return (_price(rate, distortion) - betas[1:]).abs() > 1e-3
+
+    return {"prices": _price, "suspects": suspects}
+
+
+@wrong("exchange_rate", "wants both", says="or above the larger one")
+def several():
+    def suspects(betas, rate, distortion):
+        price = _price(rate, distortion)
+        return (price < betas[:-1]) & (price > betas[1:])
 
     return {"prices": _price, "suspects": suspects}
 
@@ -444,9 +466,23 @@ def several():
     return _warm_up(kl_weight=lambda step, n: min(1.0, (step + 1) / n))
 
 
-@wrong("kl_warm_up", "has the full weight at once", says="at once")
+@wrong("kl_warm_up", "has the full weight at once", says="too early")
 def several():
     return _warm_up(kl_weight=lambda step, n: 1.0)
+
+
+@wrong("kl_warm_up", "takes the larger for the smaller", says="too early")
+def several():
+    return _warm_up(kl_weight=lambda step, n: max(1.0, (step + 1) / max(1, n)))
+
+
+@wrong(
+    "kl_warm_up",
+    "has no weight without a warm-up",
+    says="a warm-up of 0: found 0, expected 1. All values are 0",
+)
+def several():
+    return _warm_up(kl_weight=lambda step, n: _weight(step, n) if n else 0.0)
 
 
 @wrong("kl_warm_up", "lets the weight fall", says="yours falls")
@@ -485,6 +521,11 @@ def several():
         return warm.mean() - plain.mean(), error
 
     return _warm_up(gain=gain)
+
+
+@wrong("kl_warm_up", "gives all gains", says="found shape (3,), expected ()")
+def several():
+    return _warm_up(gain=lambda plain, warm: (warm - plain, warm.std()))
 
 
 @wrong("kl_warm_up", "is convinced by any gain", says="may be luck")
