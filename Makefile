@@ -61,7 +61,7 @@ test: lint ## lint, unit tests, all chapters on the built-in digits
 	MINIVAE_DIGITS=builtin $(NBVAL)
 
 test-all: test book ## and pages, browser, faults, grading, chapters on MNIST
-	$(PYTEST) --dist loadgroup -m slow
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m slow
 	if $(VENV)/bin/python -c "import minivae; minivae.load_digits('mnist')" \
 	  2>/dev/null; then $(NBVAL); \
 	  else echo "No MNIST: the chapters ran on the built-in digits alone"; fi

@@ -68,9 +68,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker("slow")
-            # what one file sets up, a page or a class, is set up once
-            if item.path.stem != "test_checks":
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_runtest_setup(item):

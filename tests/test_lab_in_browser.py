@@ -392,8 +392,8 @@ def test_the_point_on_the_map_obeys_the_mouse_and_the_arrow_keys(chapter):
     point = where.locator(".point")
     start = chapter.settle()
     low, high = np.array(start["low"][0]), np.array(start["high"][0])
+    point.focus()  # which makes its cell the active one
     active = chapter.page.evaluate("lab.panel.content.activeCellIndex")
-    point.focus()
     z = np.array(start["z"][0])
     for key, way in {
         "ArrowRight": (1, 0),
