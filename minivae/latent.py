@@ -147,12 +147,8 @@ def _one_row(y: tuple | list) -> Tensor:
                 f"y: expected numbers, and None for what is withheld, got "
                 f"{value!r:.40}; give a tuple such as (5, None)"
             )
-    try:
-        return torch.tensor([math.nan if v is None else float(v) for v in y])
-    except OverflowError:
-        raise ValueError(
-            "y: expected numbers, got one of more than 300 digits; correct it"
-        ) from None
+    known = [math.nan if v is None else validate.as_float(v) for v in y]
+    return torch.tensor(known)
 
 
 def quantile_grid(n: int) -> Tensor:

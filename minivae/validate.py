@@ -261,6 +261,19 @@ def sizes(
     return tuple(whole(name, n, 1, example[0]) for n in value)
 
 
+def as_float(value: Any) -> float:
+    """A number as a float of Python: infinity where none can hold it.
+
+    Example:
+        >>> as_float(10**400)
+        inf
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
 def number(name: str, value: Any, example: float, zero: bool = False) -> float:
     """A positive, finite number (or 0, if allowed), as a float of Python.
 
@@ -284,10 +297,7 @@ def number(name: str, value: Any, example: float, zero: bool = False) -> float:
             ...
         ValueError: lr: expected a positive number, got -0.1; ...
     """
-    try:
-        found = float(value) if is_number(value) else math.nan
-    except OverflowError:  # of an int that no float can hold
-        found = math.inf
+    found = as_float(value) if is_number(value) else math.nan
     if not (0 <= found < math.inf and (found > 0 or zero)):
         raise ValueError(
             f"{name}: expected a positive{' or zero' * zero} number, got "

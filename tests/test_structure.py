@@ -402,7 +402,7 @@ def f():
 # these numbers may only fall, but for a new model: completion, few labels and
 # anomalies brought 380. The plan aims at 2,400 in all. Likelihoods, priors and
 # networks are where a reader adds, and are not counted
-MOST_READ, MOST = 552, 4410
+MOST_READ, MOST = 552, 4408
 READ = ("objective", "models", "train")
 OPEN = ("explorer", "likelihoods.py", "priors.py", "networks.py")
 

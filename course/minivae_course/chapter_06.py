@@ -445,8 +445,7 @@ def best_q(draws: Draws, best_q: Student) -> str:
         )
         if lost > most:
             _explain(model, *now_lost, logvar)
-        best = -_precision(model).diag().log()
-        ratio = float(((logvar - best) / 2).mean().exp())
+        ratio = _width(model, logvar)
         require(
             n == 1 or abs(ratio - 1) < 0.08,
             f"q is {ratio:.2f} times as wide as the best one. Draw z as "
@@ -535,6 +534,12 @@ def _missing(
     )
 
 
+def _width(model: VAE, logvar: Tensor) -> float:
+    """How many times as wide as the best normal q, on average."""
+    best = -_precision(model).diag().log()
+    return float(((logvar - best) / 2).mean().exp())
+
+
 def _explain(
     model: VAE, of_mean: Tensor, of_width: Tensor, logvar: Tensor
 ) -> None:
@@ -546,8 +551,7 @@ def _explain(
             f"{text}, mostly because of mu. Was z drawn from this q? Are z "
             "and the gradient new in each step, and do all take place?"
         )
-    best = -_precision(model).diag().log()
-    ratio = float(((logvar - best) / 2).mean().exp())
+    ratio = _width(model, logvar)
     hint = (
         "Does the noise change from step to step? With one noise for all "
         "steps only a single z must fit. And is sigma exp(logvar / 2)?"

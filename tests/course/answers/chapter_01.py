@@ -360,17 +360,29 @@ def _(model, x, lr, n_steps):
     return descent()(copy.deepcopy(model), x, lr, n_steps)
 
 
-@wrong("gradient_descent", "uses Adam", says="the change of the weights")
-def _(model, x, lr, n_steps):
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        loss = model(x)["loss"].mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+def by_torch(kind, **options):
+    """Descent by one of torch's optimizers."""
+
+    def gradient_descent(model, x, lr, n_steps):
+        optimizer = kind(model.parameters(), lr, **options)
+        losses = []
+        for _ in range(n_steps):
+            optimizer.zero_grad()
+            loss = model(x)["loss"].mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    return gradient_descent
+
+
+wrong("gradient_descent", "uses Adam", says="the change of the weights")(
+    by_torch(torch.optim.Adam)
+)
+wrong("gradient_descent", "a little weight decay", says="no weight decay")(
+    by_torch(torch.optim.SGD, weight_decay=1e-4)
+)
 
 
 @right("gradient_descent", "the gradients cleared after the step, in a list")
@@ -451,19 +463,6 @@ for _text, _step, _says in (
     ),
 ):
     wrong("gradient_descent", _text, says=_says)(stepping(_step))
-
-
-@wrong("gradient_descent", "a little weight decay", says="no weight decay")
-def _(model, x, lr, n_steps):
-    optimizer = torch.optim.SGD(model.parameters(), lr, weight_decay=1e-4)
-    losses = []
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        loss = model(x)["loss"].mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
 
 
 @wrong(
