@@ -97,8 +97,10 @@ class Autoencoder(nn.Module):
         *,
         n_params: int = 1,
         n_condition: int = 0,
+        **unknown: object,
     ) -> None:
         super().__init__()
+        validate.no_options(self, unknown)
         self.n_latent = validate.whole("n_latent", n_latent, 1, 20)
         self.shape = validate.sizes("shape", shape, (1, 28, 28), empty=False)
         validate.choice("network", network, tuple(NETWORKS))
@@ -106,8 +108,9 @@ class Autoencoder(nn.Module):
         hidden = usual if hidden is None else hidden
         hidden = validate.sizes("hidden", hidden, usual)
         seed = validate.whole("seed", seed, 0, 0)
-        for name, own in (("encoder", encoder), ("decoder", decoder)):
-            validate.kind(name, own, nn.Module, type(None))
+        told = ["condition"] if n_condition else []
+        validate.network("encoder", encoder, "x", *told)
+        validate.network("decoder", decoder, "z", *told)
         # all that it takes to build this model again
         self.options: dict[str, Any] = {
             "n_latent": self.n_latent,
@@ -126,7 +129,7 @@ class Autoencoder(nn.Module):
         # draw the weights, but leave the caller's random numbers alone
         with enough, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            pair = (encoder, decoder)
+            pair: Any = (encoder, decoder)
             if encoder is None or decoder is None:
                 made = make_pair(
                     self.shape,
@@ -137,8 +140,7 @@ class Autoencoder(nn.Module):
                     hidden,
                 )
                 pair = (encoder or made[0], decoder or made[1])
-        self.encoder: Any = pair[0]
-        self.decoder: Any = pair[1]
+        self.encoder, self.decoder = pair
 
     @property
     def n_values(self) -> int:
@@ -454,9 +456,8 @@ class VAE(Autoencoder):
             generator: source of the noise; None is torch's global one.
         """
         n = validate.whole("n", n, 1, 100)
-        z = self.prior.sample(
-            n, self.n_latent, generator, self.condition_vector(y, n)
-        )
+        told = self.condition_vector(y, n)
+        z = self.prior.sample(n, self.n_latent, generator, told)
         params = self.decode(z.to(self.dtype), y)
         return self.likelihood.sample(params, generator)
 
@@ -551,13 +552,11 @@ class CVAE(VAE):
         if conditions:
             self.conditions = conditions
             self.condition_dropout = condition_dropout or 0.0
-            self.options |= {
-                "conditions": conditions,
-                "condition_dropout": condition_dropout,
-            }
+            self.options["conditions"] = conditions
+            self.options["condition_dropout"] = condition_dropout
         else:
             self.n_classes = n_classes
-            self.options |= {"n_classes": n_classes}
+            self.options["n_classes"] = n_classes
 
     def condition_vector(self, y: Tensor | None, n: int) -> Tensor:
         """What both networks are told of y.

@@ -5,10 +5,11 @@ to do, and is raised before any state changes. What a function returns is the
 value as plain Python or PyTorch knows it.
 """
 
+import inspect
 import math
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,6 +100,61 @@ def kind(name: str, value: object, *kinds: type) -> None:
         raise TypeError(
             f"{name}: expected {wanted}, got {type(value).__name__}; pass the "
             "object itself"
+        )
+
+
+def network(name: str, module: Any, *arguments: str) -> None:
+    """Refuse what cannot be called with these arguments; None is fine.
+
+    Args:
+        name: of the module, for the message.
+        module: to look at.
+        arguments: that its `forward` gets, as the message calls them.
+
+    Raises:
+        TypeError: it is no module, or takes fewer or more.
+
+    Example:
+        >>> relu = torch.nn.ReLU()
+        >>> network("decoder", relu, "z", "y")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        TypeError: decoder: expected forward(z, y), got ReLU.forward...
+    """
+    kind(name, module, torch.nn.Module, type(None))
+    if module is None:
+        return
+    signature = inspect.signature(module.forward)
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{name}: expected forward({', '.join(arguments)}), got "
+            f"{type(module).__name__}.forward{signature}; let it take "
+            f"{' and '.join(arguments)}"
+        ) from None
+
+
+def no_options(model: object, unknown: Iterable[str]) -> None:
+    """Refuse options that a model does not have.
+
+    Args:
+        model: that is being built.
+        unknown: the names of what was given besides its own.
+
+    Raises:
+        TypeError: there is one.
+
+    Example:
+        >>> no_options(torch.nn.ReLU(), ["latent"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        TypeError: ReLU: no option is called latent; ...
+    """
+    if names := ", ".join(unknown):
+        kind = type(model).__name__
+        raise TypeError(
+            f"{kind}: no option is called {names}; help({kind}) lists all"
         )
 
 

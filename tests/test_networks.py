@@ -13,6 +13,7 @@ from minivae import (
     VAE,
     Autoencoder,
     Images,
+    Table,
     TrainConfig,
     codes,
     evaluate,
@@ -489,3 +490,53 @@ def test_both_parts_may_be_your_own_and_are_used_as_they_are():
     plain = VAE(2, (8,), shape=(5,))
     assert half.encoder is encoder
     assert same(half.decoder.state_dict(), plain.decoder.state_dict())
+
+
+def test_a_part_that_is_not_told_the_condition_is_refused_at_once():
+    two = r"encoder: expected forward\(x, condition\), got Linear.forward"
+    with pytest.raises(TypeError, match=two):
+        CVAE(2, n_classes=3, shape=(5,), encoder=nn.Linear(5, 4))
+    two = r"decoder: expected forward\(z, condition\), .*take z and condition"
+    with pytest.raises(TypeError, match=two):
+        CVAE(2, conditions=(3, 1), shape=(5,), decoder=nn.Linear(2, 5))
+    told = CVAE(2, (), n_classes=3, shape=(5,))
+    one = r"encoder: expected forward\(x\), got Told"
+    with pytest.raises(TypeError, match=one):
+        VAE(2, shape=(5,), encoder=Told(5 + 3, 4))
+    own = CVAE(2, (), n_classes=3, shape=(5,), encoder=Told(5 + 3, 4))
+    assert own.encode(torch.rand(7, 5), torch.arange(7) % 3)[0].shape == (7, 2)
+    assert told.decode(torch.zeros(1, 2), torch.tensor([2])).shape == (1, 5)
+
+
+class Told(nn.Linear):
+    """A layer that is told a condition besides."""
+
+    def forward(self, x, condition):
+        return super().forward(torch.cat([x, condition], 1))
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VAE, CVAE])
+def test_an_option_that_there_is_not_is_named_with_the_class(kind):
+    with pytest.raises(TypeError, match=f"^{kind.__name__}: .* latent, depth"):
+        kind(latent=3, depth=2)
+
+
+@pytest.mark.parametrize("n, size", [(129, 64), (129, 128), (3, 1), (1, 512)])
+def test_a_batch_of_one_row_is_found_before_the_training(n, size):
+    body = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))
+    model = VAE(2, shape=(5,), encoder=body).eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    words = f"{n} rows in batches of {min(n, size)} leave a batch of one"
+    config = TrainConfig(epochs=1, batch_size=size)
+    data = Table(torch.rand(n, 5))
+    with untouched_rng(), pytest.raises(ValueError, match=words):
+        fit(model, data, config, progress=False)
+    assert same(before, model.state_dict())
+    assert not body.training
+    # without it, or where a row has more than one value for a channel
+    fit(VAE(2, (), shape=(5,)), data, config, progress=False)
+    body = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.BatchNorm1d(1))
+    body = nn.Sequential(body, nn.Flatten(), nn.Linear(5, 4))
+    model = VAE(2, (), shape=(5,), encoder=body)
+    fit(model, data, config, progress=False)
+    assert body[0][1].num_batches_tracked == -(-n // min(n, size))

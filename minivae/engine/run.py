@@ -6,7 +6,6 @@ the run that never stopped, bit for bit.
 """
 
 import copy
-import inspect
 import math
 import signal
 import time
@@ -198,13 +197,14 @@ class Run:
         self.epoch = self.step = 0
         self.stopped = self.ended = False
         self.signals = Stop()
-        if checkpoint is not None:
-            try:
+        try:
+            self._try_one_row()
+            if checkpoint is not None:
                 self._resume()
                 self._save()  # finds an unusable folder before the work
-            except BaseException:
-                self._go_home()
-                raise
+        except BaseException:
+            self._go_home()
+            raise
         done = self.step
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda k: self._rate(done + k)
@@ -400,6 +400,22 @@ class Run:
         alone = self.processes.world_size == 1
         return model if alone else nn.parallel.DistributedDataParallel(model)
 
+    def _try_one_row(self) -> None:
+        """Find now what BatchNorm would refuse at the end of an epoch."""
+        x, y = next(self.rows_of(0, self.n_batches - 1))
+        try:
+            if len(x) == 1:
+                with torch.random.fork_rng([]), torch.no_grad():
+                    copy.deepcopy(self.model)(x, y, None)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"batch_size: {len(self.data)} rows in batches of {self.size} "
+                "leave a batch of one, and BatchNorm needs two; take another "
+                "size, or leave a row out"
+            ) from error
+
     def _choose_compiler(self) -> None:
         device = self.data.device
         rank, n = self.processes.rank, self.processes.world_size
@@ -497,13 +513,10 @@ class Run:
         """
         names = [name for name, _ in self.model.named_parameters()]
         moments = self.optimizer.state_dict()["state"]
-        return {
-            "model": describe(self.model),
+        return self._settings() | {
             "weights": self._averaged_state(),
             "moving": self.model.state_dict(),
             "optimizer": {names[i]: kept for i, kept in moments.items()},
-            "config": asdict(self.config),
-            "data": self._about_data(),
             "epoch": self.epoch,
             "step": self.step,
             "sums": self._summed() if self.sums else self.before,
@@ -511,12 +524,18 @@ class Run:
             "history": self.history.series,
         }
 
-    def _about_data(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
+        """What a run must have in common with the one that it goes on with."""
+        data = self.data
         return {
-            "source": self.data.source,
-            "split": self.data.split,
-            "n": len(self.data),
-            "digest": self.digest,
+            "model": describe(self.model),
+            "config": asdict(self.config),
+            "data": {
+                "source": data.source,
+                "split": data.split,
+                "n": len(data),
+                "digest": self.digest,
+            },
         }
 
     def _save(self) -> None:
@@ -536,17 +555,12 @@ class Run:
 
     def _restore(self, saved: dict[str, Any], path: Path) -> None:
         """Take over the state of a run that was stopped."""
-        mine = {
-            "model": describe(self.model),
-            "config": asdict(self.config),
-            "data": self._about_data(),
-        }
         # with a decay, the size of a step depends on where the run ends
         free = {"device"} if self.config.decay else {"device", "epochs"}
         if isinstance(saved.get("config"), dict):
             # an older file lacks an option that it did not have
             saved["config"] = asdict(type(self.config)()) | saved["config"]
-        for part, settings in mine.items():
+        for part, settings in self._settings().items():
             _compare(path, saved.get(part), settings, free)
         advice = "train to another file, or delete this one"
         with checkpoints.explained(path, "cannot be resumed", advice):
@@ -646,7 +660,7 @@ def check_model(model: Any) -> None:
         >>> check_model(nn.Linear(2, 2))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        TypeError: model: expected forward(x, y, noise) that returns ...
+        TypeError: model: expected forward(x, y, noise), got ...
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
@@ -658,14 +672,7 @@ def check_model(model: Any) -> None:
             f"model: expected a module with weights, got a "
             f"{type(model).__name__} without; build one"
         )
-    try:
-        inspect.signature(model.forward).bind(None, None, None)
-    except TypeError:
-        raise TypeError(
-            f"model: expected forward(x, y, noise) that returns terms such "
-            f"as loss, (B,) each, got {type(model).__name__}.forward"
-            f"{inspect.signature(model.forward)}; let it take these three"
-        ) from None
+    validate.network("model", model, "x", "y", "noise")
 
 
 def checked(terms: Any, n: int) -> dict[str, Tensor]:
