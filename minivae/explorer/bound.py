@@ -185,25 +185,37 @@ class Trick(Still, anywidget.AnyWidget):
         return noise
 
     def _figure(self) -> Figure:
-        """Noise above, codes below, for two places of mu and sigma."""
-        figure = Figure(figsize=(9, 2.6), dpi=110, layout="constrained")
-        before = (self.mu, self.sigma)
-        for axes, (m, s) in zip(
-            figure.subplots(1, 2), (before, (-1.0, 2 * self.sigma))
+        """The codes of the noise, and a mean over them, against mu."""
+        figure = Figure(figsize=(9, 2.8), dpi=110, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        noise = torch.tensor(self.noise)
+        codes = (self.mu + self.sigma * noise).tolist()
+        ties = [self.noise, codes], [[1] * N_NOISE, [0] * N_NOISE]
+        left.plot(*ties, color=BLUE, alpha=0.5)
+        left.plot(self.noise, ties[1][0], "o", color="0.1", mfc="white")
+        left.plot(codes, ties[1][1], "s", color=BLUE)
+        left.set(
+            xlim=(-3.2, 3.2),
+            ylim=(-0.2, 1.2),
+            yticks=[0, 1],
+            yticklabels=["code z", "noise"],
+            xlabel=f"mu = {self.mu:g}, sigma = {self.sigma:g}",
+        )
+        left.spines[["top", "right", "left"]].set_visible(False)
+        mu = torch.linspace(*REACH_OF_TRICK["mu"], 81)
+        anew = seeded("cpu", "trick anew")
+        fresh = torch.randn(len(mu), N_NOISE, generator=anew)
+        x = torch.tensor(RIGHT).expand(N_NOISE, 2)
+        for drawn, look, label in (
+            (fresh, ".", "noise drawn anew"),
+            (noise.expand_as(fresh), "-", "noise held"),
         ):
-            codes = [m + s * e for e in self.noise]
-            ties = [self.noise, codes], [[1] * N_NOISE, [0] * N_NOISE]
-            axes.plot(*ties, color=BLUE, alpha=0.5)
-            axes.plot(self.noise, ties[1][0], "o", color="0.1", mfc="white")
-            axes.plot(codes, ties[1][1], "s", color=BLUE)
-            axes.set(
-                xlim=(-3.2, 3.2),
-                ylim=(-0.2, 1.2),
-                yticks=[0, 1],
-                yticklabels=["code z", "noise"],
-                xlabel=f"mu = {m:g}, sigma = {s:g}",
-            )
-            axes.spines[["top", "right", "left"]].set_visible(False)
+            z = (mu[:, None] + self.sigma * drawn)[..., None]
+            mean = Arc().log_likelihood(x, z).mean(1)
+            ink = BLUE if look == "-" else "0.5"
+            right.plot(mu, mean, look, color=ink, label=label)
+        right.set(xlabel="mu", ylabel="mean of log p(x|z), nats")
+        right.legend(frameon=False)
         return figure
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ models of this package. So it works in JupyterLab, and on a page that no
 kernel serves.
 """
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import traitlets
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse
 
 from minivae import validate
 from minivae.data import Images
@@ -31,6 +33,7 @@ OPTIONS: dict[str, Any] = {"hidden": [100], "nLatent": 2, "batchSize": 64}
 MOST = {"beta": 20.0, "lr": 0.1, "seed": 999}
 EPOCHS = 20  # of the still picture, as after some seconds in the browser
 N_ELLIPSES = 12
+RADIUS = (-2 * math.log(0.05)) ** 0.5  # 95 per cent of N(0, I) lie within
 
 
 class Trainer(Still, anywidget.AnyWidget):
@@ -177,7 +180,7 @@ def _maps(seed: int, beta: float, lr: float) -> Figure:
     digits = Images(pixels, labels.long(), "builtin", "all")
     held = torch.arange(len(digits)) % 5 == 4
     maps: dict[str, Any] = {}
-    clouds: Any = None
+    clouds = []
     for kind in (Autoencoder, VAE, CVAE):
         options: dict[str, Any] = {} if kind is Autoencoder else {"beta": beta}
         model = kind(
@@ -196,5 +199,14 @@ def _maps(seed: int, beta: float, lr: float) -> Figure:
         if isinstance(model, VAE):
             some = digits[held][:N_ELLIPSES]
             mu, logvar = posteriors(model, some)
-            clouds = mu, (logvar / 2).exp(), some.labels
-    return latent_scatter(maps, clouds, width=9)
+            sizes = 2 * (logvar / 2).exp()
+            clouds.append(zip(mu.tolist(), sizes.tolist(), some.labels))
+    figure = latent_scatter(maps, width=9)
+    reach = (-1.1 * RADIUS, 1.1 * RADIUS)
+    for axes, found in zip(figure.axes[1:], clouds):
+        axes.set(xlim=reach, ylim=reach)
+        axes.add_patch(Circle((0, 0), RADIUS, fc="none", ec="black", ls="--"))
+        for centre, size, digit in found:
+            colour = DIGIT_COLOURS[digit]
+            axes.add_patch(Ellipse(centre, *size, fill=False, ec=colour))
+    return figure
