@@ -196,11 +196,18 @@ def _array(name: str, value: object, advice: str) -> Tensor:
     return value
 
 
+def _long(y: Tensor) -> Tensor:
+    """Whole numbers of fewer bits as int64."""
+    short = (torch.uint8, torch.int8, torch.int16, torch.int32)
+    return y.long() if y.dtype in short else y
+
+
 def _conditions(value: object, n: int) -> Tensor | None:
     """Labels (N,) as int64, or conditions (N, C) as float32."""
     if value is None:
         return None
     y = _array("conditions", value, "convert it with torch.tensor")
+    y = _long(y) if y.ndim == 1 else y
     if y.shape == (n,) and y.dtype == torch.int64:
         validate.from_zero("conditions", y)
         return y
@@ -260,7 +267,7 @@ class Images(Rows):
         object.__setattr__(self, "images", images)
         if self.labels is not None:
             advice = "convert them with torch.tensor"
-            labels = _array("labels", self.labels, advice)
+            labels = _long(_array("labels", self.labels, advice))
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"labels: expected int64 ({len(images)},), one for each "

@@ -1,10 +1,10 @@
 """p(z): how codes are distributed before x is known.
 
 What the package asks of a prior: `kl(mu, logvar, z)`, the KL from q(z|x) to
-it; `log_prob(z)`; and `sample(n, n_latent, generator)`. All take the condition
-as their last argument, for priors that depend on it. `exact` says whether the
-KL is a closed form or an estimate from the one code z. Where it is closed,
-`kl_each` gives it dimension by dimension.
+it; `log_prob(z)`; and `sample(n, n_latent, generator)`. All three get the
+condition, or None, as their last argument, also where they make no use of it.
+`exact` says whether the KL is a closed form or an estimate from the one code
+z. Where it is closed, `kl_each` gives it dimension by dimension.
 """
 
 import math

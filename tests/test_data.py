@@ -51,7 +51,7 @@ LABELS = torch.tensor([0, 4, 9])
         ("images", IMAGES[:, None, None], LABELS),
         ("labels", IMAGES, LABELS.tolist()),
         ("labels", IMAGES, 5),
-        ("labels", IMAGES, LABELS.int()),
+        ("labels", IMAGES, LABELS.bool()),
         ("labels", IMAGES, LABELS.float()),
         ("labels", IMAGES, LABELS[:2]),
         ("labels", IMAGES, LABELS[:, None]),
@@ -107,6 +107,11 @@ def test_labels_may_be_any_from_0_on():
     assert pictures.y.tolist() == labels.tolist()
     with refused("labels:"):
         Images(IMAGES, -labels)
+    for short in (labels[:2].astype(np.uint8), labels[:2].astype(np.int32)):
+        assert Images(IMAGES[:2], short).y.dtype == torch.int64
+        rows = Table(torch.zeros(2, 4), short)
+        assert rows.y.dtype == torch.int64
+        assert rows.y.tolist() == [0, 40]
 
 
 @pytest.mark.parametrize(

@@ -401,9 +401,9 @@ def f():
 
 # these numbers may only fall, but for a new model (completion, few labels and
 # anomalies brought 380) or a message that was missed (for parts of one's own,
-# 23). The plan aims at 2,400 in all. Likelihoods, priors and networks are
+# 31). The plan aims at 2,400 in all. Likelihoods, priors and networks are
 # where a reader adds, and are not counted
-MOST_READ, MOST = 551, 4431
+MOST_READ, MOST = 551, 4439
 READ = ("objective", "models", "train")
 OPEN = ("explorer", "likelihoods.py", "priors.py", "networks.py")
 

@@ -838,6 +838,7 @@ def test_adam_remembers_ten_steps_and_a_hundred_squares(monkeypatch, small):
         lambda: VAE(2, [8], "gaussian", sigma=torch.tensor(0.5)),
         lambda: CVAE(2, (8,), n_classes=np.uint8(10), seed=np.int32(3)),
         lambda: Autoencoder(2, (8,), shape=torch.Size([1, 28, 28])),
+        lambda: VAE(2, (8,), np.str_("gaussian"), prior=np.str_("mixture")),
     ],
 )
 def test_numbers_of_numpy_and_torch_train_save_and_load(make, small, tmp_path):
@@ -1062,6 +1063,31 @@ def with_own_parts(squash=torch.nn.ReLU, scale=1.0):
         torch.nn.Linear(8, 4),
     )
     return VAE(2, (8,), Laplace(scale), encoder=encoder)
+
+
+def test_on_epoch_gets_the_statistics_that_the_run_ends_with(small):
+    """Also after step 500, where not every step is averaged."""
+    model, last = with_own_parts(), {}
+
+    def keep(epoch, average, history):
+        last.update({k: v.clone() for k, v in average.state_dict().items()})
+
+    config = TrainConfig(epochs=43, batch_size=17, device="cpu")
+    fit(model, small[:204], config, progress=False, on_epoch=keep)
+    assert model.encoder[2].num_batches_tracked == 516  # no multiple of 5
+    assert same(last, model.state_dict())
+
+
+@pytest.mark.parametrize("shape", [[784], (1, 28, 28), torch.Size([784])])
+def test_a_module_of_your_own_may_have_a_shape(shape, small, cell):
+    model = mine(cell())
+    config = TrainConfig(epochs=1, device="cpu")
+    for held in (shape, lambda: shape):
+        model.shape = held
+        assert len(fit(model, small, config, progress=False)) == 1
+    model.shape = [28, 27]
+    with pytest.raises(ValueError, match=r"built for \(28, 27\)"):
+        fit(model, small, config, progress=False)
 
 
 def test_parts_of_your_own_go_on_and_are_filled(small, tmp_path):

@@ -95,8 +95,10 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return {"class": name, "options": options}
 
 
-def _described(part: Any) -> dict[str, Any]:
+def _described(part: Any) -> dict[str, Any] | str:
     """A part of your own: its class, and the numbers and texts in it."""
+    if isinstance(part, str):  # of NumPy
+        return str(part)
     held = {
         key: value
         for key, value in sorted(getattr(part, "__dict__", {}).items())
@@ -345,6 +347,8 @@ class Run:
             self.bar.set_postfix(shown)
             self.sums, self.before, self.seconds = [], None, 0.0
             self.epoch += 1
+            # what `on_epoch` gets has the buffers of the present weights too
+            self.average.module.load_state_dict(self._averaged_state())
         if self.path is not None:
             self._save()
         return done
@@ -630,7 +634,8 @@ def check(model: Any, data: Rows) -> None:
             f"model: expected float32 weights, got {', '.join(others)}; call "
             "model.float() before training"
         )
-    shape = getattr(model, "shape", None)
+    shape = getattr(model, "shape", None)  # maybe of a module of your own
+    shape = tuple(shape) if isinstance(shape, list | tuple) else None
     flat = (math.prod(data.shape),)
     if shape is not None and shape not in (data.shape, flat):
         raise ValueError(
