@@ -64,7 +64,8 @@ def withhold_conditions(draws: Draws, withhold: Student) -> None:
         require(
             not bool(none.isnan().any()),
             "with a probability of 0 nothing is withheld, but found NaN. Is "
-            "it the probability to withhold that you use, not to keep?",
+            "it the probability to withhold that you use, not to keep? And "
+            "NaN times 0 is NaN",
         )
         equal("the conditions, with a probability of 0,", none, y)
         every = _with_nan(what, hide(y, 1.0), shape)
@@ -83,6 +84,14 @@ def withhold_conditions(draws: Draws, withhold: Student) -> None:
     for share in (0.1 + 0.1 * low, 0.5 + 0.2 * high):
         _each_entry_by_itself(draws, hide, share)
         _each_call_by_itself(draws, hide, share)
+    # no whole per cent, nor anything that is rounded to them
+    share, n = 0.0025, 24_000
+    found = _with_nan(what, hide(draws.normal(n, 1), share), (n, 1))
+    rate = float(found.isnan().double().mean())
+    require(
+        abs(rate - share) < 7 * math.sqrt(share / n),
+        f"{rate:.2%} of the conditions are withheld, expected {share:.2%}",
+    )
 
 
 def _each_entry_by_itself(draws: Draws, hide: Student, share: float) -> None:
@@ -283,6 +292,8 @@ def _loud(draws: Draws, kind: type, *sizes: object, **options: object) -> VAE:
         for name, weights in model.encoder.named_parameters():
             if name.endswith("weight"):
                 weights *= 2
+        # the log variance of one dimension is far from 0
+        model.encoder[-1].bias[model.n_latent] = -14.0
     return model
 
 
@@ -423,7 +434,7 @@ def _request(
     if width > 1:
         within[draws.whole(1, width)] = 0.0
     beyond = within + 2.0 ** -draws.whole(1, 15, n, width)
-    part = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    part = torch.tensor([0.0, 0.25, 0.75, 1.0])
     size = within * part[draws.whole(0, 4, n, width)]
     far = draws.uniform(n, width) < 0.5 / width
     side = 2.0 * draws.whole(0, 2, n, width) - 1
@@ -590,7 +601,7 @@ def false_condition(
             true, false = (
                 torch.cat([y[:, None].float(), rest], 1) for y in (true, false)
             )
-            true[0, 1] = NAN
+            true[0, 1] = false[-1, 1] = NAN
 
         def parts(
             to_encoder: Tensor,

@@ -76,6 +76,7 @@ def eleventh_patient(
         function("predicted_ratio", predicted_ratio)(),
         why="It is a KL divided by another KL, such as 0.5 or 2",
     )
+    require(guess > 0, f"predicted_ratio: {guess:.3g} is not positive")
     choice(
         "refusing_test",
         function("refusing_test", refusing_test)(),
@@ -97,6 +98,10 @@ def eleventh_patient(
         shape = (1, height, width)
         model = draws.model(VAE, latent, (6,), shape=shape).eval()
         x = draws.whole(0, 2, n, pixels).float()
+        x[0, 0] = 0.0
+        with torch.no_grad():  # sure of this pixel, and of one latent number
+            model.decoder[-1].bias[0] = 30.0
+            model.encoder[-1].bias[latent] = -14.0
         noise = draws.normal(n, latent)
         found = terms(model, x, noise)
         names = ("reconstruction", "kl", "loss")
@@ -248,6 +253,8 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
         pixels = height * width
         shape = (1, height, width)
         model = draws.model(VAE, latent, (7,), shape=shape, beta=2.5).eval()
+        with torch.no_grad():  # one log variance is far from 0
+            model.encoder[-1].bias[latent] = -14.0
         x = draws.whole(0, 2, n, pixels).float()
         noise = draws.normal(n, latent)
         price = {
@@ -469,7 +476,8 @@ def code_capacity(
             )
     too_little = function("charges_too_little", charges_too_little)
     verdicts = telling(lambda: _charged(draws), _too_little, _other_verdicts())
-    enough = 0.0, 2, 0.5  # who guesses needs exactly nothing
+    # who guesses needs exactly nothing, but for rounding
+    enough = number("least_nats(2, 0.5)", least(2, 0.5)), 2, 0.5
     for kl, n, s in (*verdicts, enough):
         right = _too_little(kl, n, s) and (kl, n, s) != enough
         found = number("charges_too_little", too_little(kl, n, s), 0, 1)

@@ -129,7 +129,7 @@ def standardise(draws: Draws, standardise: Student) -> None:
     Held against NumPy. Either divisor of the variance is right.
     """
     scaled = function("standardise", standardise)
-    for n, n_test, width in ((30, 12, 5), (9, 1, 1), (16, 20, 7)):
+    for n, n_test, width in ((30, 12, 5), (9, 1, 1), (8, 20, 7)):
         size = (10 ** draws.uniform(width, low=-3, high=3)).float()
         # one column with small values, which vary all the same
         columns = torch.randperm(width, generator=draws.generator)
@@ -139,9 +139,9 @@ def standardise(draws: Draws, standardise: Student) -> None:
         test = draws.normal(n_test, width) * 1.5 * size + place + size
         if n == 30:  # equal rows do not make a column constant
             train[[1, 2, -1]] = train[0].clone()
-        if n == 16:  # and small differences of larger values are some
+        if n == 8:  # and small differences of larger values are some
             # with an exact mean, whatever the order of the sum
-            step = 2.0**-18
+            step = 2.0**-21
             signs = 2 * (draws.uniform(n).argsort() % 2) - 1
             train[:, columns[-2]] = 1 + step * signs
             test[:, columns[-2]] = 1 + step * draws.whole(-9, 10, n_test)

@@ -877,7 +877,7 @@ def _cause(
     squares = float(right.square().sum())
     ratio = float((value * right).sum()) / squares if squares else 0.0
     rest = float((value - ratio * right).abs().max())
-    if rest <= close * scale * abs(ratio):
+    if abs(ratio - 1) > close and rest <= close * scale * abs(ratio):
         text = _ratio(value.numel(), ratio)
         # a single number is some multiple of any other
         if value.numel() > 1 or _plain(ratio) or _plain(1 / ratio):

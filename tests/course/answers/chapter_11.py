@@ -172,6 +172,17 @@ def _(y, share):
     return y.masked_fill(hide, NAN)
 
 
+@wrong("withhold_conditions", "in whole per cent", says="expected 0.25%")
+def _(y, share):
+    return y.masked_fill(torch.randint(0, 100, y.shape) < 100 * share, NAN)
+
+
+@wrong("withhold_conditions", "NaN times the mask", says="NaN times 0 is NaN")
+def _(y, share):
+    hide = (torch.rand(y.shape) < share).float()
+    return y * (1 - hide) + NAN * hide
+
+
 @wrong("withhold_conditions", "half of it mirrored", says="two halves")
 def _(y, share):
     half = torch.rand(len(y) - len(y) // 2, y.shape[1])
@@ -900,6 +911,11 @@ met(
     lambda r, w, t: ((w - r <= t) | w.isnan()).all(1),
 )
 met(
+    "half the tolerance",
+    "found 0, expected 1",
+    lambda r, w, t: (near(r, w, t / 2) | w.isnan()).all(1),
+)
+met(
     "twice the tolerance",
     "rows that meet",
     lambda r, w, t: (near(r, w, 2 * t) | w.isnan()).all(1),
@@ -1107,6 +1123,19 @@ def with_clamped_probabilities(m, x, a, b, e):
     return (x * p.log() + (1 - x) * (1 - p).log()).sum(1) - kl
 
 
+def clamped_spread(m, x, a, b, e):
+    mu, logvar = m.encode(x, a)
+    logvar = logvar.clamp(-10, 10)
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+    return m.log_likelihood(x, mu + (logvar / 2).exp() * e, b) - kl
+
+
+def told_zero(m, x, a, b, e):
+    """To the encoder, a condition that is not known is 0."""
+    known = a.nan_to_num(0.0) if a.is_floating_point() else a
+    return elbo(m, x, known, b, e)
+
+
 def weighted(m, x, a, b, e):
     _, _, z, kl = parts(m, x, a, b, e)
     return m.log_likelihood(x, z, b) - m.beta * kl
@@ -1134,6 +1163,8 @@ told(
 )
 told("probabilities", "NaN", with_probabilities)
 told("clamped probabilities", "the bound", with_clamped_probabilities)
+told("clamped log variances", "the bound", clamped_spread)
+told("zero for an unknown condition", "the bound", told_zero)
 told("a KL weighted with beta", "beta", weighted)
 told("everybody told the first condition", "the bound", one_condition)
 told("squared errors", "the bound", squared_error)

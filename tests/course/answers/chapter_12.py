@@ -957,6 +957,11 @@ for _text, _says, _first in (
         "found",
         with_variance(lambda v, h, w: (v * h[:1]).sum(1) / h[:1].sum(1)),
     ),
+    (
+        "as many as in the first",
+        "found",
+        with_variance(lambda v, h, w: (v * h).sum(1) / h[0].sum()),
+    ),
     ("the mean of the batch", "found", lambda w, p: disagreement(w, p).mean()),
     ("two ways alone", "found", lambda w, p: disagreement(w[:, :2], p)),
     (

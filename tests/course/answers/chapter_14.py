@@ -131,6 +131,11 @@ def several():
     return patient(predicted_ratio=lambda: None)
 
 
+@wrong("eleventh_patient", "a negative prediction", says="is not positive")
+def several():
+    return patient(predicted_ratio=lambda: -2.5)
+
+
 @right("eleventh_patient", "a loop over digits, and any prediction")
 def several():
     def patient_terms(model, x, noise):
@@ -216,6 +221,25 @@ of_patient(
     "the gradient",
     loss_of_detached_code,
 )
+
+
+def with_clamped_spread(terms, model, x, noise):
+    mu, logvar = model.encode(x)
+    logvar = logvar.clamp(-10, 10)
+    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(1)
+    return mended(terms, kl)
+
+
+def with_probabilities_of(terms, model, x, noise):
+    mu, logvar = model.encode(x)
+    p = model.decode_mean(mu + (logvar / 2).exp() * noise).flatten(1)
+    price = nn.functional.binary_cross_entropy(p, x, reduction="none").sum(1)
+    kl = terms["kl"] / model.n_latent
+    return {"reconstruction": price, "kl": kl, "loss": price + kl}
+
+
+of_patient("clamped log variances", "the KL of", with_clamped_spread)
+of_patient("probabilities", "the reconstruction", with_probabilities_of)
 of_patient(
     "always eight dimensions",
     "the KL of the patient",
@@ -581,6 +605,14 @@ def frozen(change):
     return loss
 
 
+def with_clamped_log_variances(model, x, noise):
+    mu, logvar = model.encode(x)
+    logvar = logvar.clamp(-10, 10)
+    z = mu + (logvar / 2).exp() * noise
+    return half_kl(mu, logvar) - model.log_likelihood(x, z)
+
+
+a_loss("log variances clamped", "the loss", with_clamped_log_variances)
 a_loss("probabilities", "NaN", with_probabilities)
 a_loss("clamped probabilities", "the loss", with_clamped_probabilities)
 a_loss("cross-entropy of probabilities", "the loss", with_bce_of_probabilities)
