@@ -117,10 +117,11 @@ def _compare_slopes(weigh: Student, model: VAE, draws: Draws) -> None:
     named = dict(model.named_parameters())
     total = (_weights_and_mistakes(model, x, noise)[0] * weights).sum()
     right = torch.autograd.grad(total, list(named.values()))
-    for (name, _), one, wanted in zip(named.items(), found, right):
+    for name, one in zip(named, found):
         require(
             one is not None, f"no gradient reaches {name}: take out detach"
         )
+    for name, one, wanted in zip(named, found, right):
         part = "z or q" if name.startswith("encoder") else "log p(x|z)"
         what = f"the gradient by {name} (was {part} detached?)"
         equal(what, one, wanted, tolerance=1e-3)
@@ -211,7 +212,7 @@ def grid_evidence(
     _sum_is(evidence, dark, x, 30, 5.0, right, 0.02 / float(right.abs().max()))
     decide = function("enough_cells", enough_cells)
     said = []
-    for n, limit, sign in ((50, 5.0, 1), (200, 4.0, -1), (25, 6.0, 0)):
+    for n, limit, sign in ((50, 5.0, 1), (400, 4.0, -1), (25, 6.0, 0)):
         arc, x = _close_call(draws, n, limit, sign)
         found = whole("enough_cells", decide(arc, x, limit))
         _enough(arc, x, found, limit)
@@ -622,6 +623,11 @@ def find_peaks(draws: Draws, find_peaks: Student) -> None:
     table[3:5, 4], table[25, 5], table[26, 6] = 0.0, -0.1, -0.1
     why = "a peak is higher than each neighbour; one as high as it will not do"
     _peaks_are(find, table, 0.1, [(row, 15)], why)
+    why = "the share is of the highest cell, also where that is no peak"
+    _peaks_are(find, table, 0.5, [], why)
+    table[2, 2], table[2, 4] = 0.2, 0.1
+    why = "only the eight cells around a cell are its neighbours"
+    _peaks_are(find, table, 0.5, [(2, 2), (2, 4)], why)
     table = _hills(30, 21, [(row, 5), (row, 15)], (0.7, 1))
     for share, right in ((0.67, 2), (0.73, 1), (1.0, 1)):
         why = "a share of 1 leaves the highest: at least, not more than"
@@ -667,7 +673,8 @@ def _peaks_are(
     shape = "x".join(map(str, table.shape))
     text = f"in a table of {shape} cells and share {share}: found "
     text += ", ".join(map(str, found[:4])) + ", ..." * (len(found) > 4)
-    text += f"{'nothing' * (not found)}, expected {', '.join(map(str, right))}"
+    text += f"{'nothing' * (not found)}, expected "
+    text += ", ".join(map(str, right)) or "nothing"
     extra = [pair for pair in found if pair not in right]
     lost = [pair for pair in right if pair not in found]
     if not why:

@@ -176,6 +176,7 @@ def moves_along(draws: Draws, places_moved: Student, misfit: Student) -> None:
     fit = function("misfit", misfit)
     cases = [(36, (4, 3)), (2, (2, 2)), (0, (3,)), (5, (2,)), (6, (2, 3))]
     cases += [(5, ()), (36, (3, 2, 3)), (-4, (2, 2)), (-6, (4,)), (6, (3, 3))]
+    cases += [(-1, (3, 3, 3))]  # not far from no move
     for _ in range(12):
         strides = [draws.whole(1, 4) for _ in range(draws.whole(1, 4))]
         cases.append((draws.whole(-12, 13), tuple(strides)))
@@ -599,7 +600,7 @@ def _mixture(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits that do not add up to anything, means and log variances."""
     return (
-        draws.normal(m) + float(draws.uniform(low=-30, high=30)),
+        draws.normal(m) + float(draws.uniform(low=-300, high=300)),
         apart * draws.normal(m, n_latent),
         draws.uniform(m, n_latent, low=-1.5, high=1.0),
     )
@@ -666,7 +667,7 @@ def _draws_are_right(draws: Draws, draw: Student) -> None:
         m, n, n_latent = len(shares), 9000, 3
         order = torch.randperm(m, generator=draws.generator)
         share = torch.tensor(shares)[order].double()
-        logits = share.log().float() + float(draws.uniform(low=-9, high=9))
+        logits = share.log().float() + draws.uniform(1, low=99, high=300)
         corner = torch.tensor([[0.0, 0, 0], [50, 0, -50], [0, 50, 50]])[:m]
         mu = corner + 3 * draws.normal(m, n_latent)
         logvar = draws.uniform(m, n_latent, low=-2.5, high=1.5)
@@ -776,6 +777,8 @@ def probe_vae(
     model = build(n_latent)
     if not isinstance(model, nn.Module):
         return {"kind": type(model).__name__}
+    if build(n_latent) is model:
+        return {"kind": "one module for all calls"}
     for name in ("encode", "decode"):
         if not callable(getattr(model, name, None)):
             return {"lacks": name}
@@ -941,7 +944,7 @@ def _is_a_vae(told: dict, rows: int, n_latent: int) -> None:
     """Refuse what has not the parts of a VAE, or parts that do nothing."""
     require(
         "kind" not in told,
-        f"build_vae: found {told.get('kind')}, expected an nn.Module. Does "
+        f"build_vae: found {told.get('kind')}, expected a new nn.Module. Does "
         "your function end in return, and is the class called?",
     )
     lacks = told.get("lacks")

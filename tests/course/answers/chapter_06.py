@@ -239,6 +239,17 @@ def several():
     return importance_bound(weigh)
 
 
+@wrong("importance_bound", "the decoder held fixed", says="reaches decoder")
+def several():
+    def weigh(model, x, noise):
+        _, prior, own = parts_of(model, x, noise)
+        with torch.no_grad():
+            likelihood = parts_of(model, x, noise)[0]
+        return likelihood + (prior - own).sum(-1)
+
+    return importance_bound(weigh)
+
+
 @wrong("importance_bound", "cuts off the log variance", says="log weights")
 def several():
     def weigh(model, x, noise):
@@ -468,6 +479,12 @@ for _limit in (0.0117, 0.0105, 0.0095):
 @wrong("grid_evidence", "always 200 cells", says="coarser of the two")
 def several():
     return grid_evidence(second=lambda m, x, limit: 200)
+
+
+@wrong("grid_evidence", "at most 400 cells", says="found 400, expected 800")
+def several():
+    enough = cells_for(evidence)
+    return grid_evidence(second=lambda *given: min(400, enough(*given)))
 
 
 @wrong("grid_evidence", "the finest grid", says="coarser of the two")
@@ -847,6 +864,19 @@ def _(log_density, share):
 @wrong("find_peaks", "share of the logarithm", says="compare table")
 def _(log_density, share):
     return peaks(log_density, share, low=share * float(log_density.max()))
+
+
+@wrong("find_peaks", "share of the highest peak", says="that is no peak")
+def _(log_density, share):
+    found = peaks(log_density, share, low=-math.inf)
+    low = max(log_density[p] for p in found) + math.log(share)
+    return [p for p in found if log_density[p] >= low]
+
+
+@wrong("find_peaks", "24 neighbours", says="only the eight cells")
+def _(log_density, share):
+    near = functional.max_pool2d(log_density[None], 5, 1, 2)[0]
+    return [p for p in peaks(log_density, share) if log_density[p] >= near[p]]
 
 
 @wrong("find_peaks", "only the highest", says="more peaks than the highest")

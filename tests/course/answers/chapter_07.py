@@ -332,6 +332,20 @@ def several():
     return {"log_aggregate": _log_q, "split": split}
 
 
+@wrong("split_of_the_kl", "the first 100 digits", says="the information")
+def several():
+    def log_aggregate(z, mu, logvar):
+        return _log_q(z, mu[:100], logvar[:100])
+
+    def split(z, mu, logvar):
+        whole = _densities(z, mu, logvar).diagonal() - _prior(z)
+        log_q = log_aggregate(z, mu, logvar)
+        rest = (log_q - _prior(z)).mean()
+        return whole.mean() - rest, rest
+
+    return {"log_aggregate": log_aggregate, "split": split}
+
+
 @wrong("split_of_the_kl", "forgets 1 / N", says="subtract log N")
 def several():
     return {

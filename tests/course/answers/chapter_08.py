@@ -265,6 +265,11 @@ def product(pixels, strides):
 for _text, _says, _first in (
     ("rounds down", "no whole number", product),
     ("rounds", "whole number", lambda n, s: round(n / math.prod(s))),
+    (
+        "rounds what is nearly whole",
+        "no whole number",
+        lambda n, s: places(10 * round(n / math.prod(s), 1), [10]),
+    ),
     ("a fraction", "no whole number", lambda n, s: n / math.prod(s)),
     ("the move itself", "found", lambda n, s: n),
     ("the last stride", "found", lambda n, s: places(n, s[-1:])),
@@ -811,6 +816,13 @@ for _text, _says, _first in (
         lambda z, *rest: log_density(z.detach(), *rest),
     ),
     ("without gradients", "no gradient", torch.no_grad()(log_density)),
+    (
+        "the weights by exp and sum",
+        "values are NaN",
+        lambda z, w, mu, v: average(
+            parts_of(z, mu, v), (w.exp() / w.exp().sum()).log()
+        ),
+    ),
 ):
     refuse("mixture_prior", _text, _says, **mixture_prior(_first))
 
@@ -947,6 +959,11 @@ for _text, _says, _second in (
     ),
     ("a fixed seed", "take out the seed", drawn(fresh=False)),
     ("one code fewer", "shape", lambda n, *parts: codes(n, *parts)[1:]),
+    (
+        "exp of the logits as shares",
+        "draw_codes raises",
+        lambda n, w, mu, v: codes(n, w.exp().log(), mu, v),
+    ),
     ("the means alone", "found", lambda n, w, mu, v: mu),
 ):
     refuse("mixture_prior", _text, _says, **mixture_prior(second=_second))
@@ -1241,9 +1258,14 @@ for _text, _says, _made in (
     ("another decoder in the loss", "found", SecondDecoder),
     ("layers in a list", "not among the parameters", Unregistered),
     ("nothing but a list", "no parameters", NothingRegistered),
-    ("a dict", "expected an nn.Module", lambda n: dict(vars(Own(n)))),
-    ("the class, not a module", "expected an nn.Module", lambda n: Own),
-    ("nothing returned", "expected an nn.Module", lambda n: None),
+    ("a dict", "expected a new nn.Module", lambda n: dict(vars(Own(n)))),
+    ("the class, not a module", "expected a new nn.Module", lambda n: Own),
+    ("nothing returned", "expected a new nn.Module", lambda n: None),
+    (
+        "the same module again",
+        "one module for all calls",
+        lambda n, made={}: made.setdefault(n, Own(n)),
+    ),
     ("no decoder", "no method decode", lambda n: kind(decode=None)(n)),
     ("always two dimensions", "shape", lambda n: Own(2)),
 ):

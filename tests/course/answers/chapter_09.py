@@ -727,6 +727,18 @@ def several():
     return _variety(best_scale=best_scale)
 
 
+@wrong("price_of_variety", "wants some variety", says="a variety of 0")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        found, most = None, 0
+        for scale, share, variety in zip(scales, shares, varieties):
+            if share >= least and variety > most:
+                found, most = scale, variety
+        return found
+
+    return _variety(best_scale=best_scale)
+
+
 @wrong("price_of_variety", "finds a scale where none is", says="return None")
 def several():
     def best_scale(scales, shares, varieties, least):

@@ -414,6 +414,26 @@ def _(probe, learn, labels, held, held_labels):
     return sum(scores) / 5
 
 
+@wrong("shuffled_control", "moves all labels by chance", says="in order")
+def _(probe, learn, labels, held, held_labels):
+    scores = [
+        probe(learn, labels.roll(int(shift)), held, held_labels)
+        for shift in torch.randint(1, len(labels), (5,))
+    ]
+    return sum(scores) / 5
+
+
+@wrong("shuffled_control", "lets no label stay", says="no label ever stays")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.randperm(len(labels))
+        moved = labels.clone()
+        moved[order] = labels[order.roll(1)]
+        total += probe(learn, moved, held, held_labels)
+    return total / 5
+
+
 @wrong("shuffled_control", "turns the labels round", says="right code")
 def _(probe, learn, labels, held, held_labels):
     return probe(learn, labels.flip(0), held, held_labels)
