@@ -209,8 +209,8 @@ def _wrong_moves(given: Callable, n_steps: int) -> dict[str, Tensor]:
     found = {text: move for text, (move, _) in moves.items()}
     return {
         "the weights did not change. `w = w - ...` only gives a new tensor "
-        "the name w; change w in place, w -= ... or an optimizer's "
-        "step()": torch.zeros_like(given(0)[0]),
+        "the name w; change w in place, w -= ... or an optimizer's step(), "
+        "while the gradient is there": torch.zeros_like(given(0)[0]),
     } | found
 
 
@@ -590,29 +590,30 @@ def best_guess(
             float((best - c).square().sum()) + rest,
             float((x.double() - c).square().sum(1).mean()),
         )
-    grid = torch.linspace(0, 1, 2001, dtype=torch.float64)
+    grid = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None]
     some = draws.uniform(3, low=0.02, high=0.48).tolist()
     some += [0.43, 0.48, 0.498]  # where the better guess changes sides
-    for p in (0.0, 0.5, 1.0, *some, *(1 - one for one in some)):
-        cost = p * (1 - grid) ** 2 + (1 - p) * grid**2
-        sharp, best = min(float(cost[0]), float(cost[-1])), float(cost.min())
-        mistakes = {
-            "this is what the best grey leaves; subtract it from the cost of "
-            "the sharp guess": best,
-            "this is what the sharp guess costs; subtract what the best grey "
-            "leaves": sharp,
-            "the sign: the sharp guess costs more": best - sharp,
-            "the sharp guess is ink only where p is at least one half": (
-                1 - p - best
-            ),
-            "the sharp guess is paper only where p is below one half": (
-                p - best
-            ),
-        }
-        # 0 is the answer at the ends; the grid misses it by little
-        equal(
-            f"blank C at p = {p:.3g}", blank_c(p), sharp - best, mistakes, 1e-3
-        )
+    shares = [0.0, 0.5, 1.0, *some, *(1 - one for one in some)]
+    p = torch.tensor(shares, dtype=torch.float64)
+    cost = p * (1 - grid) ** 2 + (1 - p) * grid**2
+    sharp, best = torch.minimum(cost[0], cost[-1]), cost.amin(0)
+    mistakes = {
+        "this is what the best grey leaves; subtract it from the cost of "
+        "the sharp guess": best,
+        "this is what the sharp guess costs; subtract what the best grey "
+        "leaves": sharp,
+        "the sign: the sharp guess costs more": best - sharp,
+        "the sharp guess is ink only where p is at least one half": 1
+        - p
+        - best,
+        "the sharp guess is paper only where p is below one half": p - best,
+    }
+    equal(
+        "blank C at p = " + ", ".join(f"{one:.3g}" for one in shares),
+        [number(f"blank C at p = {one:.3g}", blank_c(one)) for one in shares],
+        sharp - best,
+        mistakes,
+    )
     return "right: a grey pixel is the best guess wherever one is not sure"
 
 

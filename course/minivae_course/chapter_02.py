@@ -124,10 +124,12 @@ def one_normal(draws: Draws, sample_one_normal: Student) -> None:
         )
         standard_normal("the samples", _white(found, mean, root))
     # few codes are no special case, nor centred on their own mean
-    for few in (1, 2):
+    for few in (1, 2, k + 2):
         found = [tensor("few", sample(z, few), (few, k)) for _ in range(200)]
-        noise = _white(torch.cat(found), mean, root).view(200, -1)
-        standard_normal(f"samples drawn with n = {few}", noise)
+        noise = _white(torch.cat(found), mean, root).view(200, few, k)
+        what = f"the mean of samples drawn with n = {few}, times sqrt(n)"
+        hint = "Draw few like many, not centred on their own mean"
+        standard_normal(what, noise.mean(1) * few**0.5, hint)
 
 
 # --- 2.2 ---------------------------------------------------------------------
@@ -630,7 +632,7 @@ def untypical_middle(
     blank_a = function("blank_a", blank_a)
     blank_b = function("blank_b", blank_b)
     blank_c = function("blank_c", blank_c)
-    for k in (8, 1, 2, 32, draws.whole(33, 200)):
+    for k in (32, 8, 1, 2, draws.whole(33, 200)):
         square = Chi2(torch.tensor(float(k), dtype=torch.float64))
         mean, std = float(square.mean), float(square.stddev)
         equal(

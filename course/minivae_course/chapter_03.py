@@ -193,7 +193,7 @@ def evidence_on_a_line(
     needed = function("cells_needed", cells_needed)
     wide = Arc(sigma=float(draws.uniform(low=0.25, high=0.45)))
     thin = Arc(sigma=float(draws.uniform(low=0.18, high=0.22)))
-    far = draws.uniform(1, 2, low=4.5, high=5.5)
+    far = draws.uniform(1, 2, low=7.5, high=8.5)
     # no copy of a posterior lies at the ends of the line
     z = draws.uniform(4, 1, low=1.2, high=2) * (-1) ** draws.whole(0, 2, 4, 1)
     near = wide.decode(z) * draws.uniform(4, 1, low=0.7, high=1.3)
@@ -235,7 +235,8 @@ def evidence_on_a_line(
             "take the logarithm of the sum: logsumexp",
         )
         equal(f"log p(x){place}", found, right, mistakes, 3e-4)
-    _coarse(evidence, wide, near, draws.whole(9, 15))
+    for n in (4, 5, draws.whole(9, 15)):
+        _coarse(evidence, wide, near, n)
     return _cells(evidence, needed)
 
 
@@ -245,12 +246,18 @@ def _coarse(evidence: Student, toy: Arc, x: Tensor, n: int) -> None:
     So few codes leave a mark of their own.
     """
     ends = torch.linspace(-5, 5, n + 1, dtype=torch.float64)
-    middle, edge, fine = (
+    middle, left, edge, fine = (
         sum(_logs(toy, x, z)).logsumexp(0) + math.log(10 / len(z))
-        for z in ((ends[1:] + ends[:-1]) / 2, ends[1:], LINE[LINE.abs() < 5])
+        for z in (
+            (ends[1:] + ends[:-1]) / 2,
+            ends[:-1],
+            ends[1:],
+            LINE[LINE.abs() < 5],
+        )
     )
     mistakes = {
-        "these are the ends of the cells": edge,
+        "these are the left ends of the cells": left,
+        "these are the right ends of the cells": edge,
         "the number of codes is always the same: use n": fine,
     }
     what = f"log p(x) from {n} codes, one in the middle of each cell"

@@ -132,8 +132,8 @@ def _extremes(draws: Draws, loss: Student) -> None:
         model.decoder[-1].bias.copy_(60 - 120 * x[0])
     right = _parts(model, x, noise)[""].detach()
     equal(
-        "the loss where logits are 60 (a sigmoid of 60 rounds to 1, so work "
-        "from the logits)",
+        "the loss where logits are 60 (a sigmoid of 60 rounds to 1 and a "
+        "clamp holds them back, so work from the logits)",
         loss(model, x, noise),
         right,
     )

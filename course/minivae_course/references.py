@@ -6,6 +6,7 @@ function may be used freely.
 
 # exercise -> "module:function" or "module:Class.method"
 REFERENCES: dict[str, tuple[str, ...]] = {
+    "one_normal": ("minivae.latent:fit_codes",),
     "normal_log_density": (
         "minivae.objective:gaussian_log_density",
         "minivae.objective:gaussian_log_likelihood",

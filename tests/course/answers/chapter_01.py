@@ -981,7 +981,7 @@ def several():
     )
 
 
-@wrong("best_guess", "changes sides at 0.49", says="blank C at p = 0.498")
+@wrong("best_guess", "changes sides at 0.49", says="blank C at p = 0,")
 def several():
     return _blanks(blank_c=lambda p: (p if p < 0.49 else 1 - p) - p * (1 - p))
 
@@ -1081,6 +1081,7 @@ for _name, _text, _blank, _says in (
     ("b", "nothing remains", lambda x: 0.0, "blank B"),
     ("b", "the variance of all", lambda x: x.var(unbiased=False), "blank B"),
     ("b", "the length of the mean", lambda x: x.mean(0).norm() ** 2, "B"),
+    ("c", "p times the smaller", lambda p: min(p, 1 - p) * p, "found 0."),
     ("c", "the square of p", lambda p: p * p, "blank C"),
     ("c", "the square of 1 - p", lambda p: (1 - p) ** 2, "blank C"),
     ("c", "the larger square", lambda p: max(p, 1 - p) ** 2, "blank C"),

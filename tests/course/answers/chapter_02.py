@@ -8,6 +8,7 @@ from torch.distributions import MultivariateNormal
 
 from answers import right, wrong
 from minivae import pictures
+from minivae.latent import fit_codes
 
 # --- 2.1 ---------------------------------------------------------------------
 
@@ -150,6 +151,13 @@ def _neighbours(n, k):
     return (noise[1:] + noise[:-1]) / math.sqrt(2)
 
 
+def _exact(n, k):
+    noise = torch.randn(n, k)
+    noise = noise - noise.mean(0)
+    root = torch.linalg.cholesky(torch.cov(noise.T))
+    return torch.linalg.solve_triangular(root, noise.T, upper=False).T
+
+
 def _student(n, k):
     heavy = torch.distributions.StudentT(6.0).sample((n, k))
     return heavy / math.sqrt(1.5)
@@ -185,8 +193,18 @@ for _text, _noise, _says in (
         ),
         "with n = 2",
     ),
+    (
+        "exact moments where there are more samples than numbers",
+        lambda n, k: torch.randn(n, k) if n <= k else _exact(n, k),
+        "on their own mean",
+    ),
 ):
     wrong("one_normal", _text, says=_says or "the samples")(shaped(_noise))
+
+
+@wrong("one_normal", "the package's own", says="asked to write here")
+def _(z, n):
+    return fit_codes(z, 1).sample((n,))
 
 
 @wrong("one_normal", "the median for the mean", says="the samples")

@@ -610,6 +610,33 @@ for _text, _evidence, _says in (
         "ends of the cells",
     ),
     (
+        "the left ends where n is even",
+        summed(lambda n: (torch.arange(n) - n // 2) * 10 / n),
+        "left ends of the cells",
+    ),
+    (
+        "a prior that adds up to 1 on the grid",
+        lambda toy, x, n: (
+            summed(middles)(toy, x, n)
+            - (Normal(0, 1).log_prob(middles(n)).logsumexp(0))
+            - math.log(10 / n)
+        ),
+        "from 4 codes",
+    ),
+    (
+        "densities added up in double",
+        lambda toy, x, n: (
+            (
+                log_joint(toy, x, middles(n)[:, None]).detach().double()
+                + math.log(10 / n)
+            )
+            .exp()
+            .sum(0)
+            .log()
+        ),
+        "infinite",
+    ),
+    (
         "ends included, n - 1 cells",
         summed(lambda n: torch.linspace(-5, 5, n), lambda n: 10 / (n - 1)),
         "in the middle of",

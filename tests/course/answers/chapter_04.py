@@ -443,17 +443,22 @@ for _text, _one, _says in (
     (
         "clamps logvar at 5",
         drawn_with(logvar_of=lambda v: v.clamp(-5, 5)),
-        "beyond 12",
+        "beyond 26",
     ),
     (
         "clamps logvar at 10",
         drawn_with(logvar_of=lambda v: v.clamp(-10, 10)),
-        "beyond 12",
+        "beyond 26",
     ),
     (
         "a floor for sigma",
         drawn_with(logvar_of=lambda v: (v.exp() + 1e-5).log()),
-        "beyond 12",
+        "beyond 26",
+    ),
+    (
+        "a millionth added to sigma",
+        drawn_with(logvar_of=lambda v: 2 * ((v / 2).exp() + 1e-6).log()),
+        "beyond 26",
     ),
     (
         "half the slope of mu",
@@ -1241,6 +1246,11 @@ for _text, _kl, _says in (
         "without a limit",
     ),
     (
+        "a limit far below for log p",
+        lambda q, p, c: on_grid(q, p.clamp(min=-80), c),
+        "without a limit",
+    ),
+    (
         "without the ends",
         lambda q, p, c: on_grid(q[1:-1], p[1:-1], c),
         "cells at the ends count",
@@ -1358,6 +1368,13 @@ def _(mu, logvar, prior_mu, prior_logvar):
     ratio = (logvar - prior_logvar).clamp(-30, 30)
     far = ((mu - prior_mu) * (-prior_logvar / 2).exp()).square()
     return 0.5 * (far + ratio.exp() - 1 - ratio).sum(-1)
+
+
+@wrong("kl_between", "a limit above for the ratio", says="around 30 for q")
+def _(mu, logvar, prior_mu, prior_logvar):
+    ratio = logvar - prior_logvar
+    far = ((mu - prior_mu) * (-prior_logvar / 2).exp()).square()
+    return 0.5 * (far + ratio.clamp(max=20).exp() - 1 - ratio).sum(-1)
 
 
 @wrong("kl_between", "the logarithm of a ratio", says="0 for the prior")
