@@ -361,7 +361,7 @@ def shuffled_control(draws: Draws, shuffled_control: Student) -> None:
         "together, or its score is not what is returned. Shuffle only what "
         "it learns from",
     )
-    n = 800
+    n = 4000
     for ordered in (False, *[True] * 8):  # a shift hits 25% by luck alone
         value = score(codes_of_their_labels, n, 4, ordered)
         require(

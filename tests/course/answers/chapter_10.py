@@ -450,13 +450,21 @@ def _(probe, learn, labels, held, held_labels):
 
 
 @wrong("shuffled_control", "shuffles half of the labels", says="right code")
-def _(probe, learn, labels, held, held_labels):
-    half, total = len(labels) // 2, 0
+def _(probe, learn, labels, held, held_labels, share=0.5):
+    n, total = int(len(labels) * share), 0
     for _ in range(5):
-        order = torch.randperm(half)
-        mixed = torch.cat([labels[:half][order], labels[half:]])
+        order = torch.randperm(n)
+        mixed = torch.cat([labels[:n][order], labels[n:]])
         total += probe(learn, mixed, held, held_labels)
     return total / 5
+
+
+half_shuffled = _
+
+
+@wrong("shuffled_control", "shuffles nine in ten", says="right code")
+def _(probe, learn, labels, held, held_labels):
+    return half_shuffled(probe, learn, labels, held, held_labels, 0.9)
 
 
 @wrong("shuffled_control", "the median of five", says="shuffle")
