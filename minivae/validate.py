@@ -135,11 +135,11 @@ def network(name: str, module: Any, *arguments: str) -> None:
         ) from None
 
 
-def no_options(model: object, unknown: Iterable[str]) -> None:
+def no_options(owner: object, unknown: Iterable[str]) -> None:
     """Refuse options that a model does not have.
 
     Args:
-        model: that is being built.
+        owner: that is being built.
         unknown: the names of what was given besides its own.
 
     Raises:
@@ -152,7 +152,7 @@ def no_options(model: object, unknown: Iterable[str]) -> None:
         TypeError: ReLU: no option is called latent; ...
     """
     if names := ", ".join(unknown):
-        kind = type(model).__name__
+        kind = type(owner).__name__
         raise TypeError(
             f"{kind}: no option is called {names}; help({kind}) lists all"
         )
