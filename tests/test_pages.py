@@ -106,6 +106,19 @@ def test_no_cell_failed_or_shows_what_a_page_should_not(path):
 
 
 @chapter
+def test_no_bar_in_a_word_splits_a_row_of_a_table(path):
+    texts = [cell.source for cell in cells(path, "markdown")]
+    for cell in cells(path):
+        shown = (output.get("data", {}) for output in cell.outputs)
+        texts += [data.get("text/markdown", "") for data in shown]
+    for text in texts:
+        for table in re.findall(r"(?:^\|.*\n?)+", text, re.M):
+            rows = table.splitlines()
+            bars = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+            assert len(bars) == 1, table
+
+
+@chapter
 def test_nothing_is_skipped_but_for_a_known_reason(path):
     for cell in cells(path):
         assert set(tags(cell)) <= set(TAGS), tags(cell)
