@@ -290,8 +290,8 @@ class DiscretizedLogistic(Likelihood):
     """Pixels of 256 levels from 0 to 1; params are mean and log scale.
 
     Kingma et al. 2016, section 5.2: the mass of a logistic distribution
-    between half a level below x and half a level above it; the outermost
-    levels take the tails.
+    between half a level below x and half a level above it. The outermost
+    levels take the tails (Salimans et al. 2017).
 
     Args:
         n_levels: how many levels there are, at least 2.
