@@ -606,7 +606,8 @@ def of_data() -> Iterator[Case]:
             lambda images=images: Images(images).x(),
             shaped(B, *shape),
         )
-    fine = ("None", "an array", "10", "huge")  # any class from 0 on, or none
+    # whole numbers of any class from 0 on, or none
+    fine = ("None", "an array", "10", "huge", "int32")
     for about, labels in NOT_LABELS.items():
         call = partial(Images, IMAGES, labels, "made up", "train")
         if about in fine:
@@ -626,12 +627,17 @@ def of_data() -> Iterator[Case]:
     for about, told in {
         "too few": X[1:],
         "labels of -1": Y - 1,
-        "labels of int32": Y.int(),
+        "labels of bool": Y > 4,
         "text": "labels",
         "a graph": X.clone().requires_grad_(),
     }.items():
         call = partial(Table, X, told)
         yield f"Table: conditions {about}", call, "conditions:"
+    yield (
+        "Table: labels of int32",
+        partial(Table, X, Y.int()),
+        lambda found: torch.equal(found.y, Y),
+    )
     floats = {"float64": X.double(), "float16": X.half()}
     for about, told in ({"an array": X.numpy()} | floats).items():
         yield (
