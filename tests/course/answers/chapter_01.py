@@ -262,17 +262,26 @@ def several():
     return {"gradient_descent": descent()}
 
 
-@right("gradient_descent", "an optimizer, and a tensor of losses")
-def _(model, x, lr, n_steps):
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    losses = []
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        loss = model(x)["loss"].mean()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss)
-    return torch.stack(losses)
+def by_torch(kind, **options):
+    """Descent by one of torch's optimizers."""
+
+    def gradient_descent(model, x, lr, n_steps):
+        optimizer = kind(model.parameters(), lr, **options)
+        losses = []
+        for _ in range(n_steps):
+            optimizer.zero_grad()
+            loss = model(x)["loss"].mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss)
+        return torch.stack(losses)
+
+    return gradient_descent
+
+
+right("gradient_descent", "an optimizer, and a tensor of losses")(
+    by_torch(torch.optim.SGD)
+)
 
 
 @right("gradient_descent", "a list of losses that keep their graph")
@@ -358,23 +367,6 @@ def _(model, x, lr, n_steps):
 )
 def _(model, x, lr, n_steps):
     return descent()(copy.deepcopy(model), x, lr, n_steps)
-
-
-def by_torch(kind, **options):
-    """Descent by one of torch's optimizers."""
-
-    def gradient_descent(model, x, lr, n_steps):
-        optimizer = kind(model.parameters(), lr, **options)
-        losses = []
-        for _ in range(n_steps):
-            optimizer.zero_grad()
-            loss = model(x)["loss"].mean()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-    return gradient_descent
 
 
 wrong("gradient_descent", "uses Adam", says="the change of the weights")(
