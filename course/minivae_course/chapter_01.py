@@ -16,6 +16,7 @@ from minivae_course.check import (
     Draws,
     Student,
     WrongError,
+    all_equal,
     builtin,
     check,
     equal,
@@ -597,22 +598,24 @@ def best_guess(
     p = torch.tensor(shares, dtype=torch.float64)
     cost = p * (1 - grid) ** 2 + (1 - p) * grid**2
     sharp, best = torch.minimum(cost[0], cost[-1]), cost.amin(0)
-    mistakes = {
-        "this is what the best grey leaves; subtract it from the cost of "
-        "the sharp guess": best,
-        "this is what the sharp guess costs; subtract what the best grey "
-        "leaves": sharp,
-        "the sign: the sharp guess costs more": best - sharp,
-        "the sharp guess is ink only where p is at least one half": 1
-        - p
-        - best,
-        "the sharp guess is paper only where p is below one half": p - best,
-    }
-    equal(
-        "blank C at p = " + ", ".join(f"{one:.3g}" for one in shares),
-        [number(f"blank C at p = {one:.3g}", blank_c(one)) for one in shares],
-        sharp - best,
-        mistakes,
+    all_equal(
+        [f"blank C at p = {one:.3g}" for one in shares],
+        [blank_c(one) for one in shares],
+        (sharp - best).tolist(),
+        {
+            "this is what the best grey leaves; subtract it from the cost of "
+            "the sharp guess": best.tolist(),
+            "this is what the sharp guess costs; subtract what the best grey "
+            "leaves": sharp.tolist(),
+            "the sign: the sharp guess costs more": (best - sharp).tolist(),
+            "the sharp guess is ink only where p is at least one half": (
+                1 - p - best
+            ).tolist(),
+            "the sharp guess is paper only where p is below one half": (
+                p - best
+            ).tolist(),
+        },
+        1e-3,
     )
     return "right: a grey pixel is the best guess wherever one is not sure"
 

@@ -762,18 +762,53 @@ def same_rule(
         7
     """
     cases = [*telling(draw, right, wrong), *(draw() for _ in range(6))]
-    found = [tensor(what, student(*case), ()) for case in cases]
-    fits = [
-        text
-        for text, rule in wrong.items()
-        if all(
-            abs(rule(*case) - one) <= 1e-6 for case, one in zip(cases, found)
-        )
-    ]
-    for case, one in zip(cases, found):
-        mistakes = {text: wrong[text](*case) for text in fits}
-        equal(what, one, right(*case), mistakes, tolerance=1e-6)
+    all_equal(
+        [what] * len(cases),
+        [student(*case) for case in cases],
+        [right(*case) for case in cases],
+        {
+            text: [rule(*case) for case in cases]
+            for text, rule in wrong.items()
+        },
+    )
     return cases
+
+
+def all_equal(
+    what: Sequence[str],
+    found: Sequence[object],
+    right: Sequence[Any],
+    wrong: Mapping[str, Sequence[Any]],
+    tolerance: float = 1e-6,
+) -> None:
+    """Refuse other numbers in any of several cases.
+
+    Args:
+        what: each case is, for the message.
+        found, right: of each case, numbers or tensors.
+        wrong: name -> what a mistake gives in each case. It is named only if
+            it gives all that was found: many fit one case by chance.
+        tolerance: as for `equal`.
+
+    Raises:
+        WrongError: another number, or no number.
+
+    Example:
+        >>> all_equal(["one", "two"], [1, 4], [1, 4], {"doubled": [2, 4]})
+    """
+    values = [tensor(name, one).double() for name, one in zip(what, found)]
+
+    def fits(others: Sequence[Any]) -> bool:
+        others = [torch.as_tensor(other).double() for other in others]
+        return all(
+            one.shape == other.shape and one.allclose(other, atol=1e-6)
+            for one, other in zip(values, others)
+        )
+
+    named = [text for text, others in wrong.items() if fits(others)]
+    for i, (name, one) in enumerate(zip(what, values)):
+        mistakes = {text: torch.as_tensor(wrong[text][i]) for text in named}
+        equal(name, one, torch.as_tensor(right[i]), mistakes, tolerance)
 
 
 def gradients_equal(

@@ -973,7 +973,7 @@ def several():
     )
 
 
-@wrong("best_guess", "changes sides at 0.49", says="blank C at p = 0,")
+@wrong("best_guess", "changes sides at 0.49", says="blank C at p = 0.498")
 def several():
     return _blanks(blank_c=lambda p: (p if p < 0.49 else 1 - p) - p * (1 - p))
 
