@@ -42,8 +42,13 @@ PRINTED = 2000  # characters kept of what it prints
 START = 180.0  # seconds for torch to load on a slow machine
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(minivae.__file__).resolve().parent
-# before student code runs
-LOADED = ["minivae_course.process", "sklearn.linear_model", "sklearn.datasets"]
+# before student code runs; torch loads its compiler with the first optimizer
+LOADED = [
+    "minivae_course.process",
+    "sklearn.linear_model",
+    "sklearn.datasets",
+    "torch._dynamo",
+]
 inside = False  # whether this is a process in which student code runs
 
 

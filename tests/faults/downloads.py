@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import hashlib
 import io
-import multiprocessing
 import os
 import random
 import shutil
@@ -32,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faults import FORK
 from minivae import Images, data
 
 NOBODY, NO_ONE = 65534, 54321  # a user without rights, one without an entry
@@ -316,17 +316,12 @@ def _child(name, user, load, mirrors, env, pipe) -> None:
 
 
 def _start(site: Site, visit_: Visit, root: Path):
-    # processes that start in an instant: forked from one that has torch
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["minivae", "torchvision.datasets", "sklearn.datasets"]
-    )
     env = dict.fromkeys(("MINIVAE_DIGITS", "https_proxy", "HTTPS_PROXY"))
     env |= {"SSL_CERT_FILE": site.certificate, "MINIVAE_DATA": root}
     env |= visit_.env
-    mine, pipe = context.Pipe(duplex=False)
+    mine, pipe = FORK.Pipe(duplex=False)
     mirrors = [site.url(how) for how in visit_.mirrors]
-    process = context.Process(
+    process = FORK.Process(
         target=_child,
         args=(visit_.name, visit_.user, visit_.load, mirrors, env, pipe),
         daemon=True,

@@ -5,7 +5,6 @@ are forked from one that has done so. Each function returns how many faults
 it made, and one line for each that was not survived.
 """
 
-import multiprocessing
 import os
 import random
 import re
@@ -22,14 +21,10 @@ from tempfile import TemporaryDirectory
 from conftest import ROOT, digest, same
 from torch.distributed import TCPStore
 
-from faults import children
+from faults import FORK, children
 from faults.children import AGES, RUN, numbered
 from minivae import CheckpointError, checkpoint, fit
 
-FORK = multiprocessing.get_context("forkserver")
-# the optimizer imports torch._dynamo when it is made
-SLOW = ["minivae.__main__", "sklearn.datasets", "torch._dynamo", "tqdm.auto"]
-FORK.set_forkserver_preload(SLOW)
 STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 Tried = tuple[int, list[str]]
