@@ -307,6 +307,7 @@ def test_claims_not_yet_run_with_other_seeds_are_listed():
         )
 
 
+@pytest.mark.slow
 def test_other_seeds_draw_other_numbers_and_note_what_fails(tmp_path):
     pytest.importorskip("ipykernel")
     source = """
@@ -373,6 +374,7 @@ def test_the_spread_over_seeds_is_told_in_a_line():
     assert appendices.other_seeds({}) == "not run yet"
 
 
+@pytest.mark.slow
 def test_a_chapter_is_stored_with_its_claims_and_twice_the_same(tmp_path):
     pytest.importorskip("ipykernel")
     source = (
