@@ -174,12 +174,12 @@ def reparameterize(draws: Draws, reparameterize: Student) -> None:
 def lively(
     draws: Draws, n_latent: int, shape: tuple[int, ...], beta: float
 ) -> VAE:
-    """A small VAE whose mu, logvar and logits are of size one."""
+    """A small VAE, not in training, with mu, logvar, logits of size one."""
     model = draws.model(VAE, n_latent, hidden=(8,), shape=shape, beta=beta)
     with torch.no_grad():
         model.encoder[-1].bias += draws.normal(2 * n_latent)
         model.decoder[-1].bias += draws.normal(model.n_values)
-    return model
+    return model.eval()  # the noise is given, so it counts in either mode
 
 
 @check()

@@ -102,6 +102,7 @@ def vae_loss(draws: Draws, vae_loss: Student) -> None:
         (draws.whole(2, 7), (1, 2, 2), 4),
     ):
         model = draws.model(VAE, n_latent, (8,), shape=shape, beta=2.5)
+        model.train(rows > 1)
         x = draws.whole(0, 2, rows, model.n_values).float()
         noise = draws.normal(rows, n_latent)
         parts = {k: v.detach() for k, v in _parts(model, x, noise).items()}

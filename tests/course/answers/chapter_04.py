@@ -584,6 +584,11 @@ def _(model, x, noise):
     return elbo_with()(model, x, torch.randn_like(noise))
 
 
+@wrong("elbo", "no noise outside of training", says="the noise is not used")
+def _(model, x, noise):
+    return elbo_with()(model, x, noise * model.training)
+
+
 @wrong("elbo", "the sigmoid twice", says="sigmoid was applied twice")
 def _(model, x, noise):
     one = elbo_with(lambda x, a: likelihood_of(x, a.sigmoid()))
