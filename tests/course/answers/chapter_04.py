@@ -746,7 +746,12 @@ for _text, _one, _says in (
     (
         "clamps the log variances",
         elbo_with(kl=lambda mu, v: kl_of(mu, v.clamp(-10, 10))),
-        "-12 and below",
+        "-12 and beyond",
+    ),
+    (
+        "log variances of 10 at most",
+        elbo_with(kl=lambda mu, v: kl_of(mu, v.clamp(max=10))),
+        "of 12 and beyond",
     ),
     (
         "clamps the logits",
