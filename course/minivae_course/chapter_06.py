@@ -814,7 +814,7 @@ def iwae_steps(draws: Draws, iwae_steps: Student) -> None:
         (2, 1, 5, 2, 0.03),
         (1, 6, 1, 1, 0.05),
     ):
-        model = lively(draws, n_latent, (1, 3, 4), beta=1.0)
+        model = lively(draws, n_latent, (1, 3, 4), beta=1.0).train(k > 1)
         x = draws.whole(0, 2, n, 12).float()
         noises = draws.normal(steps, k, n, n_latent)
         found, after = train.changed(model, x, noises, rate)
@@ -831,6 +831,10 @@ def iwae_steps(draws: Draws, iwae_steps: Student) -> None:
                 "own weights, in place"
             )
         _arrived(model, now, right, x, noises, rate)
+        require(
+            after[0].training or not model.training,
+            "iwae_steps leaves the model in eval mode; it was in training",
+        )
         ends = [one.logsumexp(0) - math.log(k) for one in bounds]
         right = torch.stack([one.mean() for one in ends])
         mistakes = {

@@ -150,9 +150,9 @@ def exchange_rate(draws: Draws, prices: Student, suspects: Student) -> str:
         found = suspect(betas, rate, distortion)
         equal("the suspects", found, off.double(), wrong)
     # runs with other seeds need not lie on one curve
-    odd = torch.tensor([9.0, 7, 5]).double(), torch.tensor([50.0, 49, 55])
-    right = torch.tensor([-0.5, 3]).double()
-    wrong = {"a price has a sign: where both fall it is negative": right.abs()}
+    odd = torch.tensor([9.0, 7, 8]).double(), torch.tensor([50.0, 49, 52])
+    right = torch.tensor([-0.5, -3]).double()
+    wrong = {"a price has a sign: both may fall, or both rise": right.abs()}
     equal("the prices", price(odd[0], odd[1].double()), right, wrong)
     betas = torch.tensor([0.25, 1, 2]).double()
     found = suspect(betas, odd[0], odd[1].double())
@@ -197,7 +197,7 @@ def split_of_the_kl(
         function("log_aggregate", log_aggregate),
         function("split", split),
     )
-    for n, n_latent, n_codes in ((6, 2, 9), (1, 1, 1), (5, 3, 5), (8, 1, 3)):
+    for n, n_latent, n_codes in ((6, 2, 9), (1, 1, 1), (5, 3, 5), (300, 1, 3)):
         mu, logvar = draws.normal(n, n_latent), draws.normal(n, n_latent) - 1
         z = 1.5 * draws.normal(n_codes, n_latent)
         each = _each(z, mu, logvar)  # (n_codes, n)

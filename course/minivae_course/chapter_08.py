@@ -355,6 +355,7 @@ def level_log_mass(draws: Draws, level_log_mass: Student) -> None:
         (1, 3, 0.0, 2.0),
         (3, 4, 4.5, 9.0),
         (3, 3, -3.0, -1.0),
+        (3, 3, -9.0, -7.5),
     ):
         level = draws.whole(0, 256, n, size).float()
         level[0, 0], level[-1, -1] = 0, 255
@@ -803,6 +804,7 @@ def probe_vae(
     told |= {
         "mu": mu.detach(),
         "logvar": logvar.detach(),
+        "learn": [v.requires_grad for v in (mu, logvar, model.decode(noise))],
         "loss": found.detach() if isinstance(found, Tensor) else found,
     }
     sigma = (0.5 * logvar).exp()
@@ -912,6 +914,8 @@ def build_vae(draws: Draws, build_vae: Student) -> str:
             "decode: no gradient passes from the pixels to the code, so the "
             "encoder cannot learn to describe them. Look for detach()",
         )
+        for what, learns in zip(("mu", "logvar", "decode"), told["learn"]):
+            require(learns, f"build_vae: nothing of {what} can be learned")
         logits = tensor("the logits", told["logits "]).reshape(rows, -1)
         parts = _own_loss(told, x, noise, logits)
         right = parts.pop("")

@@ -584,6 +584,11 @@ def _(model, x, noise):
     return elbo_with()(model, x, torch.randn_like(noise))
 
 
+@wrong("elbo", "no noise outside of training", says="the noise is not used")
+def _(model, x, noise):
+    return elbo_with()(model, x, noise * model.training)
+
+
 @wrong("elbo", "the sigmoid twice", says="sigmoid was applied twice")
 def _(model, x, noise):
     one = elbo_with(lambda x, a: likelihood_of(x, a.sigmoid()))
@@ -741,7 +746,12 @@ for _text, _one, _says in (
     (
         "clamps the log variances",
         elbo_with(kl=lambda mu, v: kl_of(mu, v.clamp(-10, 10))),
-        "-12 and below",
+        "-12 and beyond",
+    ),
+    (
+        "log variances of 10 at most",
+        elbo_with(kl=lambda mu, v: kl_of(mu, v.clamp(max=10))),
+        "of 12 and beyond",
     ),
     (
         "clamps the logits",

@@ -94,6 +94,12 @@ def _(model, x, noise):
     return error.sum(1) + kl.sum(1)
 
 
+@wrong("vae_loss", "no noise outside of training", says="the code is mu")
+def _(model, x, noise):
+    error, kl = halves(model, x, noise * model.training)
+    return error.sum(1) + kl.sum(1)
+
+
 @wrong("vae_loss", "exp(logvar) as sigma", says="not exp(logvar)")
 def _(model, x, noise):
     mu, logvar = model.encode(x)
@@ -547,6 +553,13 @@ def _(model, n, seed):
 
 @wrong("new_digits", "ignores the seed", says="same seed differ")
 def _(model, n, seed):
+    return pictures(model, torch.randn(n, model.n_latent))
+
+
+@wrong("new_digits", "takes 0 for no seed", says="seed = 0")
+def _(model, n, seed):
+    if seed:
+        torch.manual_seed(seed)
     return pictures(model, torch.randn(n, model.n_latent))
 
 

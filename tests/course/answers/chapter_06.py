@@ -138,6 +138,13 @@ def several():
     return importance_bound(lambda m, x, noise: log_weights(m, x, 0 * noise))
 
 
+@wrong("importance_bound", "no noise outside of training", says="found")
+def several():
+    return importance_bound(
+        lambda m, x, noise: log_weights(m, x, noise * m.training)
+    )
+
+
 @wrong("importance_bound", "weights without gradients", says="no gradient")
 def several():
     return importance_bound(torch.no_grad()(log_weights))
@@ -1166,6 +1173,11 @@ for _text, _says, _made in (
     ("momentum", "iwae_steps", with_momentum),
     ("a step on a copy", "has not changed", on_a_copy),
     ("no step", "has not changed", stepping(times=0.0)),
+    (
+        "left in eval mode",
+        "leaves the model in eval mode",
+        lambda model, *rest: (stepping()(model, *rest), model.eval())[0],
+    ),
     ("half a step", "largest change", stepping(times=0.5)),
     ("all but the last weights", "iwae_steps", stepping(only=slice(-1))),
     ("the decoder only", "encoder", stepping(only=slice(4, None))),

@@ -113,6 +113,15 @@ def several():
     return {"prices": prices, "suspects": _suspect}
 
 
+@wrong("exchange_rate", "sorts by the rate first", says="the prices")
+def several():
+    def prices(rate, distortion):
+        order = rate.argsort(descending=True)
+        return _price(rate[order], distortion[order])
+
+    return {"prices": prices, "suspects": _suspect}
+
+
 @right("exchange_rate", "a loop over the steps")
 def several():
     def prices(rate, distortion):
@@ -343,7 +352,15 @@ def several():
         rest = (log_q - _prior(z)).mean()
         return whole.mean() - rest, rest
 
-    return {"log_aggregate": log_aggregate, "split": split}
+    return {"log_aggregate": _log_q, "split": split}
+
+
+@wrong("split_of_the_kl", "twenty digits for the aggregate", says="log q(z)")
+def several():
+    return {
+        "log_aggregate": lambda z, m, v: _log_q(z, m[:20], v[:20]),
+        "split": _split,
+    }
 
 
 @wrong("split_of_the_kl", "forgets 1 / N", says="subtract log N")

@@ -483,6 +483,11 @@ for _text, _says, _made in (
         mass_by(scale=lambda w: (w / 2).exp()),
     ),
     ("the scale is inverted", "found", mass_by(scale=lambda w: (-w).exp())),
+    (
+        "a log scale of -7 or more",
+        "log mass of levels",
+        mass_by(scale=lambda w: w.clamp(min=-7).exp()),
+    ),
     ("softplus for exp", "found", mass_by(scale=functional.softplus)),
     ("minus the logarithm", "minus the logarithm", mass_by(sign=-1)),
     ("sigmoids, then log", "infinite", naive(0)),
@@ -1084,6 +1089,15 @@ def kind(**changes):
     return type("Changed", (Own,), changes)
 
 
+def frozen(part):
+    def made(n):
+        model = Own(n)
+        getattr(model, part).requires_grad_(False)
+        return model
+
+    return made
+
+
 class Averaged(Own):
     def total(self, pixels, kl):
         return pixels.mean(1) + kl.sum(1)
@@ -1266,6 +1280,8 @@ for _text, _says, _made in (
         "one module for all calls",
         lambda n, made={}: made.setdefault(n, Own(n)),
     ),
+    ("a frozen encoder", "nothing of mu can be learned", frozen("into")),
+    ("a frozen decoder", "nothing of decode can be learned", frozen("out")),
     ("no decoder", "no method decode", lambda n: kind(decode=None)(n)),
     ("always two dimensions", "shape", lambda n: Own(2)),
 ):
