@@ -128,9 +128,9 @@ def _why(value: float, causes: dict[float, str]) -> str:
 def _needs_no_held_labels(draws: Draws, probe: Student) -> None:
     """Refuse a probe that is fitted so that the held labels agree.
 
-    Four of five codes learned from have the first label, and so have all
-    held ones, also those that lie at the other centre. An honest probe reads
-    half of them. One whose strength or steps are chosen by the held score
+    Four of five codes learned from have the first label, and so have nearly
+    all held ones, also most that lie at the other centre. An honest probe
+    reads six of ten. One whose strength or steps are chosen by the held score
     finds that it is best to say the first label always.
     """
     for first, second in ((0, 1), (7, 2)):
@@ -141,13 +141,15 @@ def _needs_no_held_labels(draws: Draws, probe: Student) -> None:
         held, _ = _cloud(draws, centres, 25)
         labels = torch.tensor([first, second])[whose]
         same = torch.full((50,), first)
+        same[1:10:2] = second  # five at the other centre
         value = number("the share", probe(learn, labels, held, same))
         require(
-            abs(value - 0.5) < 0.1,
-            f"held codes lie half at one centre and half at the other, all "
-            f"with one label: found {value:.2f}, expected 0.50. Was anything "
-            "chosen by the held labels (the strength of a penalty, the "
-            "number of steps, a threshold)? Choose by the codes learned from",
+            abs(value - 0.6) < 0.05,
+            f"held codes lie half at one centre and half at the other, 45 of "
+            f"50 with one label: found {value:.2f}, expected 0.60. Each code "
+            "counts the same. And was anything chosen by the held labels (the "
+            "strength of a penalty, the number of steps, a threshold)? Choose "
+            "by the codes learned from",
         )
 
 

@@ -317,8 +317,8 @@ def factors_in_use(
         options = {"conditions": (1,) * told} if told else {}
         kind = CVAE if told else VAE
         model = draws.model(kind, 4, (8,), **options, **sizes).eval()
-        # one dimension says nothing and costs exactly 0
-        size = torch.tensor([1.0, 0.0, 0.5, 2.0]).repeat(2)
+        # with conditions, one dimension says nothing and costs exactly 0
+        size = torch.tensor([1.0, 0.7 * (not told), 0.5, 2.0]).repeat(2)
         with torch.no_grad():
             for weights in model.encoder[-1].parameters():
                 weights *= size.view(-1, *[1] * (weights.dim() - 1))

@@ -167,7 +167,7 @@ def _filler(
 
     Without hidden layers a logit is a sum over the code.
     """
-    model = draws.model(PixelCVAE, n_latent, hidden, shape=shape)
+    model = draws.model(PixelCVAE, n_latent, hidden, shape=shape).eval()
     with torch.no_grad():
         first, *_, last, bias = model.prior.network.parameters()
         first.mul_(2)
@@ -315,7 +315,9 @@ def hidden_bound(draws: Draws, hidden_bound: Student) -> None:
             model.decoder[-1].bias[0] = 30  # so sure of one hidden pixel
         picture = holes(draws, b, *shape)
         picture[:, 0, 0, 0] = torch.nan
-        x = picture.where(~picture.isnan(), draws.uniform(b, *shape))
+        # a hidden pixel can be 0 too
+        under = draws.uniform(b, *shape, low=-0.5).clamp_min(0)
+        x = picture.where(~picture.isnan(), under)
         noise = draws.normal(b, n_latent)
         right, mistakes = _hidden_and_mistakes(model, x, picture, noise)
         found = bound(model, x, picture, noise)
@@ -415,7 +417,8 @@ def m2_bound(
     known = function("bound_with_label", bound_with_label)
     unknown = function("bound_without_label", bound_without_label)
     for b, c, n_latent in ((4, 3, 2), (1, 2, 1), (3, 3, 3), (2, 5, 3)):
-        model = draws.model(CVAE, n_latent, (6,), n_classes=c, shape=(1, 3, 4))
+        options = {"n_classes": c, "shape": (1, 3, 4)}
+        model = draws.model(CVAE, n_latent, (6,), **options).eval()
         with torch.no_grad():
             model.encoder[-1].bias += draws.normal(2 * n_latent)
             model.encoder[0].weight[:, -c:] += draws.normal(6, c)

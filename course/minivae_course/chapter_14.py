@@ -221,8 +221,8 @@ def two_wrongs(draws: Draws, mended_kl: Student, mended_loss: Student) -> None:
         (4, 6, -2, 2),
         (5, 2, -1, 1),
         (1, 1, -1, 1),
-        (1, 3, -30, -14),
-        (1, 2, 12, 20),
+        (1, 3, -60, -31),
+        (1, 2, 21, 25),
     ):
         mu = 2 * draws.normal(n, latent)
         logvar = draws.uniform(n, latent, low=low, high=high)

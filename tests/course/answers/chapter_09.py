@@ -149,6 +149,15 @@ def several():
     return _both()
 
 
+@right("ask_and_swap", "says that nothing is trained here")
+def several():
+    made = _both()
+    return {
+        name: lambda cvae, *args, f=f: f(cvae.eval(), *args)
+        for name, f in made.items()
+    }
+
+
 @right("ask_and_swap", "without a graph, by the logits and encode_mean")
 def several():
     @torch.no_grad()
@@ -843,6 +852,26 @@ def several():
         each = Normal(means, 1.0).log_prob(x[:, None])
         log_p = each.logsumexp(1) - math.log(len(means))
         return (each.max(1).values - log_p).mean()
+
+    return _prediction(worth)
+
+
+@wrong("worth_of_a_label", "densities that become 0", says="are NaN")
+def several():
+    def worth(x, y, means):
+        density = Normal(means, 1.0).log_prob(x[:, None]).exp()
+        own = density.gather(1, y[:, None])[:, 0]
+        return (own / density.mean(1)).log().mean()
+
+    return _prediction(worth)
+
+
+@wrong("worth_of_a_label", "a small number in the logarithm", says="the worth")
+def several():
+    def worth(x, y, means):
+        density = Normal(means, 1.0).log_prob(x[:, None]).exp()
+        log_p = (density.mean(1) + 1e-12).log()
+        return (Normal(means[y], 1.0).log_prob(x) - log_p).mean()
 
     return _prediction(worth)
 

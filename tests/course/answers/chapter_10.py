@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -65,6 +65,12 @@ def _(learn, learn_labels, held, held_labels):
 )
 def _(learn, learn_labels, held, held_labels):
     return logistic(learn, learn_labels).score(learn, learn_labels)
+
+
+@wrong("linear_probe", "the mean over the labels", says="counts the same")
+def _(learn, learn_labels, held, held_labels):
+    found = logistic(learn, learn_labels).predict(held)
+    return balanced_accuracy_score(held_labels, found)
 
 
 @wrong("linear_probe", "has no intercept", says="intercept")

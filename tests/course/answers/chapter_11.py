@@ -645,6 +645,11 @@ counted(
     lambda kl, least: (kl.mean(0) / math.log(2) > least).sum(),
 )
 counted(
+    "at most three",
+    "expected 4",
+    lambda kl, least: (kl.mean(0) > least).sum().clamp_max(3),
+)
+counted(
     "always a tenth of a nat",
     "the same number for every threshold",
     lambda kl, least: (kl.mean(0) > 0.1).sum(),

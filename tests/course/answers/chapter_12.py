@@ -349,6 +349,12 @@ def _(model, picture, n):
     return torch.stack(ways, 1)
 
 
+@right("fill_in", "says that nothing is trained here")
+def _(model, picture, n):
+    model.eval()
+    return filling()(model, picture, n)
+
+
 @right("fill_in", "picture by picture, noise of NumPy, in place of its own")
 def _(model, picture, n):
     found = torch.empty(len(picture), n, *picture.shape[1:])
@@ -545,6 +551,13 @@ for _text, _says, _made in (
         "a given pixel can be 0",
         lambda model, x, picture, noise: bound_by(
             lambda e, h: (e * (h + (picture == 0).flatten(1))).sum(1)
+        )(model, x, picture, noise),
+    ),
+    (
+        "a hidden 0 counts as given",
+        "the bound",
+        lambda model, x, picture, noise: bound_by(
+            lambda e, h: (e * h * (x != 0).flatten(1)).sum(1)
         )(model, x, picture, noise),
     ),
     ("logits up to 15", "do not cut it off", bound_by(most=15.0)),

@@ -507,6 +507,11 @@ a_kl(
     lambda mu, logvar: half_kl(mu, logvar.clamp(-10, 10)),
 )
 a_kl(
+    "log variances from -30 to 20",
+    "the KL",
+    lambda mu, logvar: half_kl(mu, logvar.clamp(-30, 20)),
+)
+a_kl(
     "log variances of at most 5",
     "the KL",
     lambda mu, logvar: half_kl(mu, logvar.clamp(max=5)),
