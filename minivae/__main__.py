@@ -158,8 +158,7 @@ def run_train(args: argparse.Namespace) -> dict:
     """
     names = ["likelihood", "sigma", "prior", "beta", "n_samples"]
     names += ["free_bits", "given"]
-    chosen = {name: getattr(args, name) for name in names}
-    options = {k: v for k, v in chosen.items() if v is not None}
+    options = {k: v for k in names if (v := getattr(args, k)) is not None}
     if options and args.model == "ae":
         raise ValueError(
             f"--{next(iter(options)).replace('_', '-')}: an autoencoder has "

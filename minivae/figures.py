@@ -452,7 +452,8 @@ def dots(
         look: dict[str, Any] = {"color": SERIES[i % 5], "clip_on": False}
         inside = np.where(values[i] == shown[i], shown[i], np.nan)
         axes.plot(inside, apart, "os^Dv"[i % 5], label=name, **look)
-        look |= {"va": "center", "size": 9}
+        paper = {"fc": "white", "ec": "none", "pad": 1}  # hides the grey line
+        look |= {"va": "center", "size": 9, "zorder": 2, "bbox": paper}
         for x, end, y in zip(values[i], shown[i], apart):
             if x < low:
                 axes.text(end, y, f" ◀ {x:.3g}", ha="left", **look)

@@ -134,7 +134,7 @@ def _condition() -> str:
     for call in (node for node in nodes if isinstance(node, ast.Call)):
         if (call.lineno, call.col_offset) == at and len(call.args) == 2:
             asked = ast.get_source_segment(source, call.args[1])
-            return f"`{brief(asked, 100)}`"
+            return f"`{brief(asked, 300)}`"
     return "what the cell says"
 
 

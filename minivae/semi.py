@@ -125,7 +125,7 @@ class M2(CVAE):
             y = x.new_full((len(x), 1), torch.nan)
         # all zeros where a label is withheld
         label, given = self._maybe_withheld(y, len(x)).split([n, 1], 1)
-        log_q = self._log_q(x)  # (B, C)
+        log_q = self.log_q(x)  # (B, C)
         q = label + (1 - given) * log_q.exp()
         # each row with each label, and with the noise of its row
         each = torch.arange(n).repeat_interleave(len(x))  # (C * B,)
@@ -139,13 +139,20 @@ class M2(CVAE):
         nats["cross_entropy"] = -(label * log_q).sum(1)
         nats["loss"] += self.beta * kl + self.alpha * nats["cross_entropy"]
         if self.jitter:
-            view, other = log_q.detach(), self._log_q(x)
+            view, other = log_q.detach(), self.log_q(x)
             nats["consistency"] = (view.exp() * (view - other)).sum(1)
             nats["loss"] += self.alpha * nats["consistency"]
         return nats
 
-    def _log_q(self, x: Tensor) -> Tensor:
-        """log q(y|x), (B, C), in training of pictures that moved."""
+    def log_q(self, x: Tensor) -> Tensor:
+        """log q(y|x), in training that of a view of each picture.
+
+        Args:
+            x: rows, (B, *shape).
+
+        Returns:
+            (B, C). With jitter, each call in training draws other views.
+        """
         if self.jitter and self.training:
             still = torch.eye(2, 3, device=x.device)
             moved = still + self.jitter * torch.randn_like(
@@ -165,7 +172,7 @@ class M2(CVAE):
             (B, C), rows sum to 1, on the CPU.
         """
         with at_rest(self):
-            parts = [self._log_q(p).exp() for p in self._rows(x).split(1000)]
+            parts = [self.log_q(p).exp() for p in self._rows(x).split(1000)]
         return torch.cat(parts).cpu()
 
 

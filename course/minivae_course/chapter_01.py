@@ -225,7 +225,8 @@ def gradient_descent(draws: Draws, gradient_descent: Student) -> None:
     for n, shape, k, hidden in (
         (draws.whole(4, 8), (1, 3, 3), 2, (4,)),
         (1, (1, 2, 2), 1, ()),
-        (3, (1, 2, draws.whole(2, 6)), 3, (5, 4)),
+        # more digits than one batch of a data loader has
+        (300, (1, 2, draws.whole(2, 6)), 3, (5, 4)),
     ):
         d = math.prod(shape)
         # one step first: it tells the loss from the steps
@@ -240,7 +241,8 @@ def gradient_descent(draws: Draws, gradient_descent: Student) -> None:
             vector = torch.nn.utils.parameters_to_vector
             moved = vector(after.parameters()) - vector(model.parameters())
             steps = "1 step" if n_steps == 1 else f"{n_steps} steps"
-            what = f"the change of the weights in {steps}, over lr"
+            what = f"the change of the weights in {steps}, each with all {n} "
+            what += f"digit{'s' * (n > 1)}, over lr"
             try:
                 equal(what, moved / lr, right, None, 1e-3)
             except WrongError:  # then it is worth the time to ask why
@@ -297,6 +299,9 @@ def _nothing_else(draws: Draws, descend: Student) -> None:
     )
     equal(what, moved / lr, right, None, 1e-3)
     equal("the losses where the loss rises", losses, values)
+    losses, _ = descend.changed(model, x, 0.0, n_steps)
+    same = values[:1].expand(n_steps)
+    equal("the losses at lr = 0, one for each step", losses, same)
 
 
 # --- 1.3 ---------------------------------------------------------------------
@@ -389,6 +394,14 @@ def smallest_code(
     cross = torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1]])
     what = "the smallest size if one number leaves exactly the wanted error"
     equal(what, smallest(cross, cross[2:], 1.0), 1.0)
+    what = "the smallest size if one number leaves just more than is wanted"
+    equal(what, smallest(cross, cross[2:], 0.9995), 2.0)
+    # as many pixels as a real digit has, or nearly so: each number is an axis
+    lines, size = torch.eye(150), draws.whole(130, 149)
+    scaled = lines * torch.arange(300.0, 150, -1)
+    what = "the smallest size on data with 150 axes"
+    wanted = (150.5 - size) / 150
+    equal(what, smallest(torch.cat([scaled, -scaled]), lines, wanted), size)
     test, train = _digits_need()
     one = whole("numbers_needed()", needed())
     why = "Compute the test error of 8 numbers and pass half of it on"
@@ -639,6 +652,8 @@ def denoising(
     for n, side, k in ((6, 4, 3), (1, 2, 1), (draws.whole(7, 12), 5, 2)):
         model = draws.model(Autoencoder, k, (7,), (1, side, side))
         d = side**2
+        with torch.no_grad():  # some pixels are below 0, and some above 1
+            model.decoder[-1].bias.add_(draws.uniform(d, low=-1, high=2))
         x, noise = draws.uniform(n, d), 0.4 * draws.normal(n, d)
         noisy = (x + noise).clamp(0, 1)
         with torch.no_grad():

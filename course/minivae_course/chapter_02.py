@@ -215,6 +215,12 @@ def holes(
             }
         )
     _compare("holes_by_histogram, in five trials", found, tables)
+    # the first row and the first column of many cells, and the last corner
+    middle = (torch.arange(200) + 0.5)[:, None] / 200
+    row = torch.cat([middle, torch.full((200, 1), 0.5 / 200)], 1)
+    z = torch.cat([row, row.flip(1), torch.tensor([[0.0, 0.0], [1.0, 1.0]])])
+    what = "holes_by_histogram, 400 of 200 x 200 cells with a code"
+    equal(what, by_cells(z, 200), 0.99, None, 1e-5)
     found, tables = [], []
     sizes = [(draws.whole(2, 45), draws.whole(20, 60)) for _ in range(5)]
     for n, m in (*sizes, (1, 9)):

@@ -363,6 +363,8 @@ def importance_weights(
         "estimates from a single code hardly differ: do you draw n codes?",
     )
     top = torch.tensor([0.0, 2.0])
+    for place, centres in ((x, [0.0]), (top, [-2.07, 2.07])):
+        _one_code(draws, estimate, place, torch.tensor(centres))
     right = float(_summed(sum(_logs(toy, top[None], LINE)))[0])
     one = _estimated(estimate, toy, top, torch.tensor([2.07]), 0.2, 4000)
     gap = right - one
@@ -370,6 +372,32 @@ def importance_weights(
         f"right: you predicted {brief(said)} nats, measured {brief(gap)}. One "
         "peak holds half of the evidence, and log 2 is 0.693: all draws agree "
         "with each other, and nothing warns you"
+    )
+
+
+def _one_code(
+    draws: Draws, estimate: Student, x: Tensor, centres: Tensor
+) -> None:
+    """Refuse codes that are not from the proposal, or not one for n = 1.
+
+    Any density that a code is drawn from and divided by gives the right
+    evidence; the log weight of a single code tells one from another.
+    """
+    toy, sigma = Arc(), float(draws.uniform(low=0.4, high=0.5))
+    log_q = _mixture(LINE, centres, sigma)
+    logs = sum(_logs(toy, x[None], LINE))[:, 0] - log_q
+    share = log_q.exp() * STEP
+    mean = float((share * logs).sum())
+    std = float((share * (logs - mean).square()).sum()) ** 0.5
+    n = 400
+    found = [_estimated(estimate, toy, x, centres, sigma, 1) for _ in range(n)]
+    off = sum(found) / n - mean
+    require(
+        abs(off) < 7 * std / n**0.5,
+        f"{n} estimates from a single code are {brief(mean + off)} on "
+        f"average, expected {brief(mean)}, with {len(centres)} centre(s) and "
+        f"sigma = {sigma:.2f}. Draw n codes in all, from the equal mixture "
+        "around the centres that are given, with the sigma that is given",
     )
 
 

@@ -634,16 +634,18 @@ def kl_between(draws: Draws, kl_between: Student) -> None:
         equal(what, kl(mu, logvar, at, width), right, mistakes)
     same = draws.normal(3, 4), draws.normal(3, 4)
     equal("the KL of q from itself", kl(*same, *same), torch.zeros(3))
-    inputs = [draws.normal(4, 3).requires_grad_() for _ in range(4)]
-    _, found = kl.gradients(*inputs)
-    exact = [one.detach().double().requires_grad_() for one in inputs]
-    total = _between(*exact)[0].sum()
     names = ("mu", "logvar", "prior_mu", "prior_logvar")
-    for name, one, right in zip(
-        names, found, torch.autograd.grad(total, exact)
-    ):
-        require(one is not None, f"no gradient reaches {name}")
-        equal(f"the gradient by {name}", one, right)
+    other = [draws.normal(4, 3) for _ in range(4)]
+    for where, given in (("", other), (" where q is the prior", 2 * same)):
+        inputs = [one.clone().requires_grad_() for one in given]
+        _, found = kl.gradients(*inputs)
+        exact = [one.detach().double().requires_grad_() for one in inputs]
+        total = _between(*exact)[0].sum()
+        for name, one, right in zip(
+            names, found, torch.autograd.grad(total, exact)
+        ):
+            require(one is not None, f"no gradient reaches {name}")
+            equal(f"the gradient by {name}{where}", one, right)
 
 
 def _between(

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -452,6 +453,11 @@ def best_q(draws: Draws, best_q: Student) -> str:
             f"q is {ratio:.2f} times as wide as the best one. Draw z as "
             "mu + sigma * noise, with noise from N(0, 1)",
         )
+        require(
+            search.through(_can_learn, model, x) is True,
+            "the search leaves weights of the model frozen, requires_grad "
+            "False, so it can no longer be trained. Leave it as it was",
+        )
     arc, x = Arc(), draws.uniform(16, 1, low=-0.8, high=0.8)
     x = arc.decode(x)
     with torch.no_grad():  # mu is near the right code, and q too narrow
@@ -468,6 +474,11 @@ def best_q(draws: Draws, best_q: Student) -> str:
     return f"right: it raised the ELBO by {brief(at_first - lost)} nats"
 
 
+def _can_learn(search: Callable, model: VAE, x: Tensor) -> bool:
+    search(model, x, 1)
+    return all(weights.requires_grad for weights in model.parameters())
+
+
 def _searched(
     search: Student, model: VAE, x: Tensor, steps: int
 ) -> list[Tensor]:
@@ -480,6 +491,11 @@ def _searched(
             f"the search changed the weights {name} of the model. The "
             "decoder stays as it is: give Adam mu and logvar alone",
         )
+    require(
+        after.training == model.training,
+        "the search leaves the model in another mode than it found it in: "
+        "in eval mode, or in training. Leave it as it was",
+    )
     require(
         torch.equal(x, x_after),
         "the search changed the images x, which the caller still needs",

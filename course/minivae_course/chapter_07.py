@@ -251,6 +251,11 @@ def split_of_the_kl(
             logvar[::2] += 16
         z = mu + (logvar / 2).exp() * draws.normal(n, n_latent)
         _compare_split(both(z, mu, logvar), z, mu, logvar)
+    # as unlucky draws may be: both estimates are below 0
+    mu = draws.uniform(2, 3, low=-0.6, high=0.6)
+    logvar = torch.full((2, 3), 0.4)
+    z = mu.flip(0)
+    _compare_split(both(z, mu, logvar), z, mu, logvar)
 
 
 def _each(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:

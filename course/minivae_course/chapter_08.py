@@ -582,6 +582,15 @@ def mixture_prior(
     z = parts[1] + draws.normal(3, 2)
     right, mistakes = _mixture_and_mistakes(z, *parts)
     equal("the log density", density(z, *parts), right, mistakes)
+    # weights that a softmax rounds to 0, of components farther apart still
+    logits, mu, logvar = _mixture(draws, 3, 2)
+    logits = logits + torch.tensor([0.0, -150.0, -250.0])
+    mu = mu + torch.tensor([[0.0, 0.0], [150.0, 0.0], [0.0, 150.0]])
+    z = mu + draws.normal(3, 2)
+    right, mistakes = _mixture_and_mistakes(z, logits, mu, logvar)
+    what = "the log density where weights are as small as e^-250 (a softmax "
+    what += "rounds to 0 there: take log_softmax)"
+    equal(what, density(z, logits, mu, logvar), right, mistakes)
     inputs = [draws.normal(4, 3), *_mixture(draws, 5, 3)]
     inputs = [one.clone().requires_grad_() for one in inputs]
     _, found = density.gradients(*inputs)
@@ -778,8 +787,12 @@ def probe_vae(
     model = build(n_latent)
     if not isinstance(model, nn.Module):
         return {"kind": type(model).__name__}
-    if build(n_latent) is model:
+    other = build(n_latent)
+    if other is model:
         return {"kind": "one module for all calls"}
+    mine = {id(p) for p in model.parameters()}
+    if any(id(p) in mine for p in other.parameters()):
+        return {"kind": "module that shares weights with the one before"}
     for name in ("encode", "decode"):
         if not callable(getattr(model, name, None)):
             return {"lacks": name}
@@ -834,6 +847,12 @@ def probe_vae(
     own = _loss_of(mu, logvar, drawn[""], x)
     if isinstance(found, Tensor) and found.requires_grad:
         told["gradients"] = _compared(model, leaves, found, own)
+    given = noise.clone().requires_grad_()
+    total = model.train()(x, given).sum()
+    if total.requires_grad:
+        (slope,) = torch.autograd.grad(total, given, allow_unused=True)
+        told["noise used"] = slope is not None and bool(slope.any())
+    model.eval()
     # with all that can be learned at 0, nothing can tell digits apart
     with torch.no_grad():
         for p in model.parameters():
@@ -940,6 +959,11 @@ def build_vae(draws: Draws, build_vae: Student) -> str:
                 f"value is {one:.3g}, expected {other:.3g}. Is something "
                 "detached, or used twice?",
             )
+        require(
+            told.get("noise used"),
+            "in training mode the loss does not depend on the noise that is "
+            "given, so its code is not mu + sigma noise. Use it in both modes",
+        )
         n_weights = told["n_weights"]
     return f"right: a VAE with {n_weights:,} numbers to learn"
 

@@ -575,9 +575,19 @@ def _compare_choice(draws: Draws, best: Student) -> None:
         "best_scale: where no scale is obeyed enough, return None; found "
         f"{brief(nothing)}",
     )
-    one = best(scales[:1], shares[:1], 0 * varieties[:1], float(shares[0]))
-    what = "the best of one scale, just good enough, with a variety of 0"
-    equal(what, one, scales[0])
+    # not good enough, and just good enough with pictures that are all alike
+    shares, varieties = shares[:2].sort().values, varieties[:2].clone()
+    varieties[1] = 0.0
+    equal(
+        "the best of two scales, of which one is just good enough and has "
+        "a variety of 0",
+        best(scales[:2], shares, varieties, float(shares[1])),
+        scales[1],
+        {
+            "this one does not have enough of a share. What is not allowed "
+            "must lose against a variety of 0 too": scales[0]
+        },
+    )
 
 
 def _trials(draws: Draws) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -63,7 +63,8 @@ def linear_probe(draws: Draws, linear_probe: Student) -> None:
     # most held labels are not what was learned
     names = torch.tensor([1, 4, 9])
     for n_latent in (3, 8):
-        centres = 5 * torch.eye(3, n_latent) + draws.normal(n_latent)
+        # the last dimensions tell the labels
+        centres = 5 * torch.eye(n_latent)[-3:] + draws.normal(n_latent)
         learn, whose = _cloud(draws, centres, 20)
         held, held_whose = _cloud(draws, centres, 80)
         n_right = draws.whole(30, 60)
@@ -292,9 +293,12 @@ def slant_from_moments(draws: Draws, slant_angle: Student) -> None:
 def codes_of_their_labels(
     learn: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor
 ) -> float:
-    """A probe for `shuffled_control`: how many labels are at their code."""
-    codes = torch.as_tensor(learn)[:, 0]
-    return (codes == torch.as_tensor(labels)).double().mean().item()
+    """A probe for `shuffled_control`: how many labels are at their code.
+
+    All numbers of a code are its label; a code that is torn apart has none.
+    """
+    whose = torch.as_tensor(labels)[:, None]
+    return (torch.as_tensor(learn) == whose).all(1).double().mean().item()
 
 
 def held_as_they_were(

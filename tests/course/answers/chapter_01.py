@@ -494,6 +494,25 @@ def _(model, x, lr, n_steps):
     return descent()(model, x[:1], lr, n_steps)
 
 
+@wrong("gradient_descent", "a step for each 128 digits", says="with all")
+def _(model, x, lr, n_steps):
+    losses = []
+    for _ in range(n_steps):
+        several = [descent()(model, one, lr, 1)[0] for one in x.split(128)]
+        losses.append(sum(several) / len(several))
+    return losses
+
+
+@wrong("gradient_descent", "stops where the loss is flat", says="at lr = 0")
+def _(model, x, lr, n_steps):
+    losses = []
+    for _ in range(n_steps):
+        losses += descent()(model, x, lr, 1)
+        if len(losses) > 1 and abs(losses[-1] - losses[-2]) < 1e-6:
+            break
+    return losses
+
+
 @wrong("gradient_descent", "pixels averaged and grown gradients", says="pixel")
 def several():
     return {"gradient_descent": descent(torch.Tensor.mean, forget=False)}
@@ -716,6 +735,16 @@ def several():
 @wrong("smallest_code", "a little beyond the error", says="smallest sizes")
 def several():
     return _size(lambda a, b, wanted: smallest()(a, b, 0.98 * wanted))
+
+
+@wrong("smallest_code", "a hair short of the error", says="just more than is")
+def several():
+    return _size(lambda a, b, wanted: smallest()(a, b, 1.001 * wanted))
+
+
+@wrong("smallest_code", "a hundred numbers at most", says="with 150 axes")
+def several():
+    return _size(lambda a, b, wanted: min(100, smallest()(a, b, wanted)))
 
 
 @wrong("smallest_code", "the median over the digits", says="smallest sizes")
@@ -1279,6 +1308,15 @@ for _text, _changed, _says in (
         "cuts off at 0 only",
         {"cut": lambda v: v.clamp(min=0)},
         "the error before",
+    ),
+    (
+        "cuts the picture off at 0 only",
+        {
+            "draw": lambda m, n, x: (
+                m.decode(m.encode(n)).flatten(1).clamp(min=0)
+            )
+        },
+        "the error after",
     ),
     (
         "the mean picture",

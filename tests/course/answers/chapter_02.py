@@ -316,6 +316,15 @@ def several():
     return _holes(holes_by_histogram=lambda z, n: 1 - len(z) / n**2)
 
 
+@wrong("holes", "a number for each cell, by hundreds", says="of 200 x 200")
+def several():
+    def by_cells(z, n):
+        at = cells(z, n) @ torch.tensor([100, 1])
+        return 1 - len(at.unique()) / n**2
+
+    return _holes(holes_by_histogram=by_cells)
+
+
 @wrong("holes", "counts the places near a code", says="near a code")
 def several():
     return _holes(

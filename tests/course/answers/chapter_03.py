@@ -1004,6 +1004,25 @@ def several():
     return one_and_all(estimating(p=p))
 
 
+for _text, _proposed in (
+    ("from the prior, over it", lambda c, s, n: (torch.zeros(1), 1.0, n)),
+    ("always a sigma of 0.2", lambda c, s, n: (c, 0.2, n)),
+    ("one and a half sigma", lambda c, s, n: (c, 1.5 * s, n)),
+    ("n codes for each centre", lambda c, s, n: (c, s, n * len(c))),
+):
+
+    @wrong("importance_weights", _text, says="from a single code are")
+    def several(proposed=_proposed):
+        def estimate(toy, x, centres, sigma, n):
+            centres, sigma, n = proposed(centres, sigma, n)
+            where = centres[torch.arange(n) % len(centres)]
+            z = (where + sigma * torch.randn(n))[:, None]
+            log_w = joint(toy, x, z) - known_q(z, centres, sigma)
+            return log_w.logsumexp(0) - math.log(n)
+
+        return one_and_all(estimate)
+
+
 @wrong("importance_weights", "a fixed seed inside", says="new codes")
 def several():
     def estimate(toy, x, centres, sigma, n):

@@ -1394,6 +1394,13 @@ def _(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (far + ratio - 1 - ratio.log()).sum(-1)
 
 
+@wrong("kl_between", "the logarithm of a distance", says="q is the prior")
+def _(mu, logvar, prior_mu, prior_logvar):
+    far = (2 * (mu - prior_mu).abs().log() - prior_logvar).exp()
+    ratio = logvar - prior_logvar
+    return 0.5 * (far + ratio.exp() - 1 - ratio).sum(-1)
+
+
 def to_standard(mu, logvar, prior_mu, prior_logvar):
     return (mu**2 + logvar.exp() - 1 - logvar).sum(-1) / 2
 

@@ -698,6 +698,25 @@ wrong("best_q", "changes the images at the end", says="argument number 2")(
 wrong("best_q", "changes the encoder at the end", says="changed the weights")(
     spoils(lambda model, x: model.encoder[0].bias.add_(1e-3))
 )
+wrong("best_q", "leaves the model in eval mode", says="in another mode")(
+    spoils(lambda model, x: model.eval())
+)
+wrong("best_q", "leaves the model frozen", says="requires_grad False")(
+    spoils(lambda model, x: model.requires_grad_(False))
+)
+wrong("best_q", "leaves the decoder frozen", says="requires_grad False")(
+    spoils(lambda model, x: model.decoder.requires_grad_(False))
+)
+
+
+@right("best_q", "in eval mode, and back")
+def _(model, x, steps):
+    was = model.training
+    found = searching()(model.eval(), x, steps)
+    model.train(was)
+    return found
+
+
 wrong("best_q", "400 steps whatever is asked", says="one step")(
     searching(steps=400)
 )

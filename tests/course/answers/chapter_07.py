@@ -416,6 +416,20 @@ def several():
     return {"log_aggregate": _log_q, "split": split}
 
 
+for _text, _says, _low in (
+    ("a marginal KL of 0 or more", "the marginal KL", (-math.inf, 0.0)),
+    ("an information of 0 or more", "the information", (0.0, -math.inf)),
+):
+
+    @wrong("split_of_the_kl", _text, says=_says)
+    def several(low=_low):
+        def split(z, mu, logvar):
+            found = zip(_split(z, mu, logvar), low)
+            return [one.clamp(min=least) for one, least in found]
+
+        return {"log_aggregate": _log_q, "split": split}
+
+
 @wrong("split_of_the_kl", "returns their sum only", says="two numbers")
 def several():
     return {

@@ -735,6 +735,18 @@ for _text, _says, _first in (
         lambda z, w, mu, v: average(parts_of(z, mu, v), w),
     ),
     (
+        "the logarithm of a softmax",
+        "take log_softmax",
+        lambda z, w, mu, v: average(parts_of(z, mu, v), w.softmax(0).log()),
+    ),
+    (
+        "a softmax and a small number",
+        "take log_softmax",
+        lambda z, w, mu, v: average(
+            parts_of(z, mu, v), (w.softmax(0) + 1e-8).log()
+        ),
+    ),
+    (
         "softmax as log weights",
         "found",
         with_rows(lambda r, w: average(r, w.exp())),
@@ -1103,6 +1115,27 @@ class Averaged(Own):
         return pixels.mean(1) + kl.sum(1)
 
 
+class SharedTrunk(Own):
+    trunk = nn.Linear(784, 40)
+
+    def parts(self, n):
+        super().parts(n)
+        self.into = nn.Sequential(
+            nn.Flatten(), self.trunk, nn.Tanh(), nn.Linear(40, 2 * n)
+        )
+
+
+class NoiseInTraining(Own):
+    def code(self, mu, logvar, noise):
+        noise = torch.randn_like(noise) if self.training else noise
+        return super().code(mu, logvar, noise)
+
+
+class MuInTraining(Own):
+    def code(self, mu, logvar, noise):
+        return mu if self.training else super().code(mu, logvar, noise)
+
+
 class Unregistered(Own):
     def parts(self, n):
         super().parts(n)
@@ -1284,5 +1317,8 @@ for _text, _says, _made in (
     ("a frozen decoder", "nothing of decode can be learned", frozen("out")),
     ("no decoder", "no method decode", lambda n: kind(decode=None)(n)),
     ("always two dimensions", "shape", lambda n: Own(2)),
+    ("a trunk of all models", "shares weights", SharedTrunk),
+    ("its own noise in training", "in training mode", NoiseInTraining),
+    ("mu in training", "in training mode", MuInTraining),
 ):
     wrong("build_vae", _text, says=_says)(_made)

@@ -748,6 +748,15 @@ def several():
     return _variety(best_scale=best_scale)
 
 
+@wrong("price_of_variety", "puts 0 for what is not allowed", says="must lose")
+def several():
+    def best_scale(scales, shares, varieties, least):
+        enough = shares >= least
+        return scales[(varieties * enough).argmax()] if enough.any() else None
+
+    return _variety(best_scale=best_scale)
+
+
 @wrong("price_of_variety", "finds a scale where none is", says="return None")
 def several():
     def best_scale(scales, shares, varieties, least):

@@ -79,6 +79,12 @@ def _(learn, learn_labels, held, held_labels):
     return ((held @ weights).argmax(1) == held_labels).float().mean()
 
 
+@wrong("linear_probe", "the first two dimensions", says="most differ")
+def _(learn, learn_labels, held, held_labels):
+    probe = logistic(learn[:, :2], learn_labels)
+    return probe.score(held[:, :2], held_labels)
+
+
 @wrong("linear_probe", "a regression on the label number", says="no size")
 def _(learn, learn_labels, held, held_labels):
     x = torch.cat([learn, torch.ones(len(learn), 1)], 1)
@@ -471,6 +477,15 @@ half_shuffled = _
 @wrong("shuffled_control", "shuffles nine in ten", says="right code")
 def _(probe, learn, labels, held, held_labels):
     return half_shuffled(probe, learn, labels, held, held_labels, 0.9)
+
+
+@wrong("shuffled_control", "tears the codes apart", says="right code")
+def _(probe, learn, labels, held, held_labels):
+    total = 0
+    for _ in range(5):
+        order = torch.rand(learn.shape).argsort(0)
+        total += probe(learn.gather(0, order), labels, held, held_labels)
+    return total / 5
 
 
 @wrong("shuffled_control", "the median of five", says="shuffle")
