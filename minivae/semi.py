@@ -154,10 +154,8 @@ class M2(CVAE):
             (B, C). With jitter, each call in training draws other views.
         """
         if self.jitter and self.training:
-            still = torch.eye(2, 3, device=x.device)
-            moved = still + self.jitter * torch.randn_like(
-                still.expand(len(x), 2, 3)
-            )
+            still = torch.eye(2, 3, device=x.device).expand(len(x), 2, 3)
+            moved = still + self.jitter * torch.randn_like(still)
             grid = affine_grid(moved, list(x.shape), align_corners=False)
             x = grid_sample(x, grid, align_corners=False)
         return self.classifier(x).to(self.dtype).log_softmax(-1)

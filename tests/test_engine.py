@@ -69,15 +69,21 @@ def test_small_networks_and_exact_ones_stay_in_float32(monkeypatch, capsys):
     for _ in range(3):
         assert pick(build(**LARGE)) == torch.float32
     assert capsys.readouterr().err == (
-        "No bf16 instructions on this cpu: using float32\n"
+        "No fast bf16 on this cpu: using float32\n"
     )
     assert pick(build()) == torch.float32
     assert capsys.readouterr().err == ""
 
 
-def test_bf16_is_chosen_only_with_instructions_for_it(monkeypatch):
-    for name, has in (("avx512_bf16", True), ("avx2", False)):
-        found = {name: True}
+def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch):
+    for names, has in (
+        ({"avx512_bf16"}, True),
+        ({"avx2"}, False),
+        ({"avx512_bf16", "avx512_fp16"}, False),  # its AMX is hidden
+        ({"avx512_bf16", "avx512_fp16", "amx_bf16"}, True),
+        ({"bf16"}, True),
+    ):
+        found = dict.fromkeys(names, True) | {"sse4a": False}
         monkeypatch.setattr(
             torch.cpu, "get_capabilities", lambda found=found: found
         )
@@ -124,7 +130,8 @@ def terms_in(precision, model, data, compile="no"):
 def test_a_faster_product_is_taken_where_it_is_as_exact_and_given_back(
     has, device, precision, before, inside, monkeypatch
 ):
-    monkeypatch.setattr(devices, "has_bf16", lambda device: has)
+    found = {"avx512_bf16"} if has else {"avx2"}
+    monkeypatch.setattr(devices, "_instructions", lambda: found)
     now = torch.get_float32_matmul_precision
     normal = now()
     torch.set_float32_matmul_precision(before)
