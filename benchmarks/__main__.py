@@ -166,7 +166,7 @@ class Bench:
         if not self.machine["bf16"]:
             for name in LOW.intersection(names):
                 names.remove(name)
-                self.skip(name, "this processor has no bf16 instructions")
+                self.skip(name, "this processor is not faster in bf16")
         rates = self.found["rates"] = self.rates_of(names)
         print(rates_table(rates), ratios_table(rates), sep="\n\n")
 
@@ -234,7 +234,7 @@ class Bench:
     def compile(self) -> None:
         """What torch.compile costs, gains, and when it pays."""
         if not self.machine["bf16"]:
-            self.skip("compile", "this processor has no bf16 instructions")
+            self.skip("compile", "this processor is not faster in bf16")
             return
         names = ["minivae-bfloat16", "minivae-compiled"]
         rates = self.found.get("rates", {})

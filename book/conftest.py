@@ -40,6 +40,7 @@ class Kernel:
         place = (command[command.index("-f") :], cwd, env, theirs)
         self.process = context.Process(target=be_kernel, args=place)
         self.process.start()
+        theirs.close()  # so that its end would end the next line
         ours.recv()  # it is in a group of its own, as a signal expects
         self.pid = self.process.pid
         self.kill, self.terminate = self.process.kill, self.process.terminate

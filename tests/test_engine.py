@@ -76,20 +76,29 @@ def test_small_networks_and_exact_ones_stay_in_float32(monkeypatch, capsys):
 
 
 def test_bf16_is_chosen_only_where_it_is_faster(monkeypatch):
-    for names, has in (
+    for found, faster in (
         ({"avx512_bf16"}, True),
-        ({"avx2"}, False),
         ({"avx512_bf16", "avx512_fp16"}, False),  # its AMX is hidden
         ({"avx512_bf16", "avx512_fp16", "amx_bf16"}, True),
         ({"bf16"}, True),
+        (set(), False),
     ):
-        found = dict.fromkeys(names, True) | {"sse4a": False}
+        monkeypatch.setattr(
+            devices, "_instructions", lambda found=found: found
+        )
+        assert engine.has_bf16(CPU) == faster, found
+        assert not engine.has_bf16(torch.device("mps"))
+
+
+def test_instructions_count_only_if_the_library_knows_bf16(monkeypatch):
+    known = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    for names in ({"avx512_bf16", "avx2"}, {"avx2"}):
+        found = dict.fromkeys(names, True) | {"amx_bf16": False}
         monkeypatch.setattr(
             torch.cpu, "get_capabilities", lambda found=found: found
         )
-        known = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        assert engine.has_bf16(CPU) == (has and known)
-    assert not engine.has_bf16(torch.device("mps"))
+        right = names if "avx512_bf16" in names and known else set()
+        assert devices._instructions() == right
 
 
 def test_only_long_runs_of_large_networks_are_compiled():
