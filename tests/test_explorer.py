@@ -510,13 +510,13 @@ def test_what_the_judge_reads_is_stored_place_by_place(trained, digits, judge):
     model = trained["CVAE 2"]
     (panel,) = explorer(model, digits[:300], judge).panels
     grid = np.frombuffer(zlib.decompress(panel["grid"]), "u1").reshape(
-        10, 41, 41, 2
+        10, 61, 61, 2
     )
     low, high = panel["low"], panel["high"]
-    for digit, row, column in ((0, 0, 40), (3, 20, 20), (7, 33, 5)):
+    for digit, row, column in ((0, 0, 60), (3, 20, 20), (7, 33, 5)):
         z = [
-            low[0] + column / 40 * (high[0] - low[0]),
-            low[1] + row / 40 * (high[1] - low[1]),
+            low[0] + column / 60 * (high[0] - low[0]),
+            low[1] + row / 60 * (high[1] - low[1]),
         ]
         drawn = exact(model, torch.tensor([z]), torch.tensor([digit]))
         sure, read = judge.read(torch.from_numpy(drawn)).max(1)

@@ -594,11 +594,11 @@ class Explorer {
   makePad() {
     this.pad = new Pad((done) => this.readDrawing(done));
     this.meant = make("select");
-    this.reader = this.panels.find(
+    this.readers = this.panels.filter(
       ({ map, panel }) => map?.grid() && !panel.n_classes,
     );
-    const text = this.reader
-      ? `what the ${this.reader.panel.title} draws`
+    const text = this.readers.length
+      ? "what the judge reads"
       : "the one asked for";
     this.meant.append(make("option", { value: -1, text }));
     for (let digit = 0; digit < 10; digit++)
@@ -650,6 +650,14 @@ class Explorer {
     if (done) this.tell(picture);
   }
 
+  /** The digit that the judge reads with most confidence, or undefined. */
+  judged(picture) {
+    const read = this.readers.map(({ map, encode }) =>
+      map.read(encode(picture).mu),
+    );
+    return read.sort((a, b) => b[1] - a[1])[0]?.[0];
+  }
+
   /** Go to where the encoders put a picture, or forget the last one. */
   look(picture) {
     paint(this.seen.getContext("2d"), picture ?? new Float32Array(SIDE * SIDE));
@@ -659,10 +667,7 @@ class Explorer {
       return;
     }
     let digit = Number(this.meant.value);
-    if (digit < 0)
-      digit = this.reader
-        ? this.reader.map.read(this.reader.encode(picture).mu)[0]
-        : this.model.get("digit");
+    if (digit < 0) digit = this.judged(picture) ?? this.model.get("digit");
     const codes = this.panels.map((panel) => {
       const q = panel.encode(picture, digit);
       panel.showPosterior(q);

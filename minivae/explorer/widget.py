@@ -37,7 +37,7 @@ N_MAP = 1000  # codes on a map
 N_EACH = 2  # digits of each class that can be picked
 N_FIT = 4000  # codes at which a decoder is rounded
 N_DIGITS = 6000  # digits at which an encoder is rounded
-GRID = 41  # places on a side where the judge has read
+GRID = 61  # places on a side where the judge has read
 MARGIN = 1.05  # the rounding is made for a little more than the sliders reach
 BACKGROUNDS = ("codes", "digits", "judge")
 
