@@ -4,6 +4,7 @@ Chapters are tested as built; pages of our own hold models at hand, so that
 what the browser draws can be compared with PyTorch.
 """
 
+import zlib
 from base64 import b64encode
 from contextlib import contextmanager
 from itertools import product
@@ -552,6 +553,26 @@ def test_a_digit_can_be_drawn_wiped_and_taken(
         page.evaluate(FRAMES)
         assert page.locator(".seen canvas").evaluate(PIXELS) != taken
         assert troubles == []
+
+
+@pytest.mark.parametrize("surest", [0, 1])
+def test_a_drawing_is_what_the_judge_reads_with_most_confidence(
+    browser, trained, digits, judge, tmp_path, surest
+):
+    models = {"a": trained["VAE 2"], "b": trained["VAE 2"]}
+    models["c"] = trained["CVAE 2"]
+    widget = explorer(models, digits[:300], judge, drawing=True)
+    panels = [dict(panel) for panel in widget.panels]
+    for n, digit in enumerate((3, 8)):  # as if it read this all over the map
+        sure = 200 if n == surest else 100
+        panels[n]["grid"] = zlib.compress(bytes([digit, sure] * 61 * 61))
+    widget.panels = panels
+    address = page_with(tmp_path / "page.html", widget)
+    with opened(browser, address) as (page, _):
+        draw(page, *ONE)
+        pressed = page.locator('.ten [aria-pressed="true"]')
+        asked = f"Ask for a {(3, 8)[surest]}"
+        assert pressed.get_attribute("aria-label") == asked
 
 
 def test_a_drawing_that_is_rubbed_out_is_told_to_be_gone(

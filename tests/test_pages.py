@@ -656,6 +656,7 @@ def test_chapters_have_the_parts_that_readers_expect(path):
         assert heading in text, heading
     summary = text.split("## Summary")[1].split("## Exercises")[0]
     assert len(re.findall(r"^\d\. ", summary, re.M)) == 5
+    assert 1500 <= len(text.split()) <= 3500
 
 
 def test_only_cited_works_are_in_the_bibliography():
