@@ -206,6 +206,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> dict:
         timeout=600,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
     ).execute()
     seconds = time.perf_counter() - start

@@ -454,7 +454,7 @@ def best_q(draws: Draws, best_q: Student) -> str:
             "mu + sigma * noise, with noise from N(0, 1)",
         )
         require(
-            search.through(_can_learn, model, x) is True,
+            search.through(_can_learn, model, x, 1) is True,
             "the search leaves weights of the model frozen, requires_grad "
             "False, so it can no longer be trained. Leave it as it was",
         )
@@ -474,8 +474,8 @@ def best_q(draws: Draws, best_q: Student) -> str:
     return f"right: it raised the ELBO by {brief(at_first - lost)} nats"
 
 
-def _can_learn(search: Callable, model: VAE, x: Tensor) -> bool:
-    search(model, x, 1)
+def _can_learn(answer: Callable, model: VAE, *args: object) -> bool:
+    answer(model, *args)
     return all(weights.requires_grad for weights in model.parameters())
 
 
@@ -850,6 +850,11 @@ def iwae_steps(draws: Draws, iwae_steps: Student) -> None:
         require(
             after[0].training or not model.training,
             "iwae_steps leaves the model in eval mode; it was in training",
+        )
+        require(
+            train.through(_can_learn, model, x, noises, rate) is True,
+            "iwae_steps leaves weights of the model frozen, requires_grad "
+            "False, so it can no longer be trained. Leave it as it was",
         )
         ends = [one.logsumexp(0) - math.log(k) for one in bounds]
         right = torch.stack([one.mean() for one in ends])

@@ -806,6 +806,11 @@ def probe_vae(
     mu, logvar = code
     told: dict[str, object] = {
         "n_weights": sum(p.numel() for p in leaves),
+        "frozen": [
+            name
+            for name, p in model.named_parameters()
+            if p.dim() > 1 and not p.requires_grad
+        ],
         "mu": mu.detach(),
         "logvar": logvar.detach(),
     }
@@ -935,6 +940,11 @@ def build_vae(draws: Draws, build_vae: Student) -> str:
         )
         for what, learns in zip(("mu", "logvar", "decode"), told["learn"]):
             require(learns, f"build_vae: nothing of {what} can be learned")
+        for name in told["frozen"]:
+            raise WrongError(
+                f"build_vae: {name} cannot learn, since its requires_grad is "
+                "False. Leave all weights free"
+            )
         logits = tensor("the logits", told["logits "]).reshape(rows, -1)
         parts = _own_loss(told, x, noise, logits)
         right = parts.pop("")

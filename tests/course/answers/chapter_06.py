@@ -1250,6 +1250,14 @@ for _text, _says, _made in (
         "return",
         lambda m, x, noises, rate: stepping()(m, x, noises, rate) and None,
     ),
+    (
+        "leaves the model frozen",
+        "requires_grad False",
+        lambda m, x, noises, rate: (
+            stepping()(m, x, noises, rate),
+            m.requires_grad_(False),
+        )[0],
+    ),
 ):
     wrong("iwae_steps", _text, says=_says)(_made)
 

@@ -1125,6 +1125,12 @@ class SharedTrunk(Own):
         )
 
 
+class FirstFrozen(Own):
+    def parts(self, n):
+        super().parts(n)
+        self.into[1].requires_grad_(False)
+
+
 class NoiseInTraining(Own):
     def code(self, mu, logvar, noise):
         noise = torch.randn_like(noise) if self.training else noise
@@ -1315,6 +1321,7 @@ for _text, _says, _made in (
     ),
     ("a frozen encoder", "nothing of mu can be learned", frozen("into")),
     ("a frozen decoder", "nothing of decode can be learned", frozen("out")),
+    ("a frozen first layer", "requires_grad is False", FirstFrozen),
     ("no decoder", "no method decode", lambda n: kind(decode=None)(n)),
     ("always two dimensions", "shape", lambda n: Own(2)),
     ("a trunk of all models", "shares weights", SharedTrunk),
