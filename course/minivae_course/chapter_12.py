@@ -53,7 +53,7 @@ def any_mask(draws: Draws, random_mask: Student, tell: Student) -> None:
     draw = function("random_mask", random_mask)
     for n, height, width in ((1, 3, 5), (4, 2, 2)):
         _zeros_and_ones(draw(n, height, width), (n, height, width))
-    n, height, width = 12_000, 8, 6
+    n, height, width = 24_000, 8, 6
     mask, again = (
         _zeros_and_ones(draw(n, height, width), (n, height, width))
         for _ in range(2)
@@ -312,7 +312,7 @@ def hidden_bound(draws: Draws, hidden_bound: Student) -> None:
         with torch.no_grad():
             model.encoder[-1].bias += draws.normal(2 * n_latent)
             model.decoder[-1].bias += 4 * draws.normal(math.prod(shape))
-            model.decoder[-1].bias[0] = 30  # so sure of one hidden pixel
+            model.decoder[-1].bias[0] = 95  # so sure of one hidden pixel
         picture = holes(draws, b, *shape)
         picture[:, 0, 0, 0] = torch.nan
         # a hidden pixel can be 0 too

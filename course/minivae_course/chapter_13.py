@@ -342,7 +342,7 @@ def equal_time(draws: Draws, score: Student, decide: Student) -> None:
     all_equal(["score"] * len(cases), found, right, mistakes)
     choose = function("decide", decide)
     decisions = telling(lambda: _race(draws), _decision, _decide_rules())
-    for runs, seconds in [*decisions, _tie(draws)]:
+    for runs, seconds in [*decisions, _tie(draws), _seed_behind(draws)]:
         found = whole("decide", choose(runs, seconds))
         winner = _decision(runs, seconds)
         if found == winner:
@@ -474,10 +474,8 @@ def _scored_run(draws: Draws) -> tuple[dict, float]:
         n = draws.whole(1, passes + 8)
         part = (0.0, 0.3, 0.5, 0.9)[draws.whole(0, 4)]
         seconds = (n + part) * run["seconds"]
-        means = run["elbo"][:, :, min(n, passes) - 1].double().mean(1)
-        best = means.sort(descending=True).values
         # a choice that no error of rounding can change
-        if len(best) == 1 or float(best[0] - best[1]) > 1e-3:
+        if _lead_of_a_rate(run, seconds) > 1e-3:
             return run, seconds
 
 
@@ -533,6 +531,25 @@ def _decide_rules() -> dict[str, Callable[[dict, float], int]]:
             return _decision(*change(runs, seconds))
 
         return rule
+
+    def scored(choose: Callable) -> Callable:
+        """Decide by scores (seeds,) that are chosen otherwise."""
+
+        def rule(runs: dict, seconds: float) -> int:
+            found = []
+            for size, run in runs.items():
+                n = min(int(seconds / run["seconds"]), run["elbo"].shape[2])
+                found.append((size, choose(run["elbo"][:, :, :n].double())))
+            found.sort(key=lambda one: -float(one[1].mean()))
+            return _lead_decides(found)
+
+        return rule
+
+    def range_at_the_end(runs: dict, seconds: float) -> int:
+        found = _ranking(runs, seconds)
+        lead = float(found[0][1].mean() - found[1][1].mean())
+        ends = [_span(_score(runs[size], 1e9)) for size, _ in found[:2]]
+        return found[0][0] if lead > max(ends) else 0
 
     def paced(pace: Callable) -> Callable:
         def change(runs: dict, seconds: float) -> tuple[dict, float]:
@@ -598,6 +615,16 @@ def _decide_rules() -> dict[str, Callable[[dict, float], int]]:
         "size with the best worst seed": by(lambda v: float(v.min())),
         "size with the best median": by(lambda v: float(v.quantile(0.5))),
         "first two": given(lambda runs, t: (dict(list(runs.items())[:2]), t)),
+        "step size of the best seed": scored(
+            lambda now: now[now[:, :, -1].amax(1).argmax(), :, -1]
+        ),
+        "step size of most seeds": scored(
+            lambda now: now[now[:, :, -1].argmax(0).mode().values, :, -1]
+        ),
+        "best pass of each seed": scored(
+            lambda now: now.amax(2)[now.amax(2).mean(1).argmax()]
+        ),
+        "ranges at the end": range_at_the_end,
         "end of each run": given(lambda runs, t: (runs, 1e9)),
         "the slowest pace": paced(max),
         "the fastest pace": paced(min),
@@ -623,10 +650,9 @@ def _race(draws: Draws) -> tuple[dict, float]:
             passes = draws.whole(3, 30)
             level = -100 - scale * float(draws.uniform(high=4))
             spread = scale * float(10 ** draws.uniform(low=-1.5, high=0.4))
-            off = spread * draws.normal(1, seeds, 1)
-            # other step sizes are worse, at each time
             rates = draws.whole(1, 4)
-            worse = 9 * scale * draws.uniform(rates, 1, 1, low=0.5)
+            off = spread * draws.normal(rates, seeds, passes)
+            worse = 9 * scale * draws.uniform(rates, 1, 1, low=0.05)
             worse[draws.whole(0, rates)] = 0.0
             now = min(math.floor(seconds / pace), passes)
             slope = scale * float(draws.uniform(low=0.1, high=1.5))
@@ -635,9 +661,18 @@ def _race(draws: Draws) -> tuple[dict, float]:
         (_, first), (_, second), *_ = _ranking(runs, seconds)
         lead = float(first.mean() - second.mean())
         gaps = [lead - _span(one) for one in (first, second)]
+        gaps += [_lead_of_a_rate(run, seconds) for run in runs.values()]
         # clear of any error of rounding
         if min(lead, *map(abs, gaps)) > 1e-3:
             return runs, seconds
+
+
+def _lead_of_a_rate(run: dict, seconds: float) -> float:
+    """Lead of the best step size over the next one, infinite if alone."""
+    n = min(math.floor(seconds / run["seconds"]), run["elbo"].shape[2])
+    means = run["elbo"][:, :, n - 1].double().mean(1)
+    best = means.sort(descending=True).values.tolist()
+    return best[0] - best[1] if len(best) > 1 else math.inf
 
 
 def _tie(draws: Draws) -> tuple[dict, float]:
@@ -649,6 +684,18 @@ def _tie(draws: Draws) -> tuple[dict, float]:
     runs = {
         64: {"seconds": 1.0, "elbo": second.view(1, 3, 1).repeat(1, 1, 9)},
         256: {"seconds": 0.5, "elbo": best.view(1, 3, 1).repeat(1, 1, 9)},
+    }
+    return runs, 4.0
+
+
+def _seed_behind(draws: Draws) -> tuple[dict, float]:
+    """A lead that decides, though one seed of the best is behind."""
+    odd = torch.zeros(5)
+    odd[draws.whole(0, 5)] = 1.0
+    best, second = -100 - odd, -101.45 + odd
+    runs = {
+        32: {"seconds": 1.0, "elbo": second.view(1, 5, 1).repeat(1, 1, 9)},
+        512: {"seconds": 0.5, "elbo": best.view(1, 5, 1).repeat(1, 1, 9)},
     }
     return runs, 4.0
 

@@ -837,6 +837,9 @@ def _rule_is(rule: Student, draws: Draws) -> None:
         ({"low": [0.05, 0.1], "fair": [0.55, 0.56]}, [0.2, 0.4]),
         # the control compares worst with worst, not kind with kind
         ({"a": [0.75, 0.7], "b": [0.62, 0.9]}, [0.8, 0.6]),
+        # two decimals are not enough to compare
+        ({"a": [0.804, 0.9], "b": [0.803, 0.8]}, [0.802, 0.9]),
+        ({"a": [0.504, 0.9], "b": [0.503, 0.8]}, [0.3, 0.9]),
         ({}, [0.5]),
         ({"only": [0.4]}, [0.1]),
     ]

@@ -126,6 +126,13 @@ for _text, _says, _first in (
         lambda n, h, w: torch.rand(n, h, w) < torch.randn(n, 1, 1).sigmoid(),
     ),
     (
+        "a wider normal share, which is nearly uniform",
+        "share of its own",
+        lambda n, h, w: (
+            torch.rand(n, h, w) < (1.6 * torch.randn(n, 1, 1)).sigmoid()
+        ),
+    ),
+    (
         "at least a tenth",
         "share of its own",
         lambda n, h, w: torch.rand(n, h, w) < 0.1 + 0.8 * torch.rand(n, 1, 1),
@@ -630,6 +637,34 @@ for _text, _says, _made in (
     ),
 ):
     wrong("hidden_bound", _text, says=_says)(_made)
+
+
+def of_logits(text, nats):
+    """The bound with other formulas for log p, from logits and pixels."""
+
+    def hidden_bound(model, x, picture, noise):
+        mu, logvar = model.encode(x, picture)
+        at, width = moments(model, picture)
+        logits = model.decode(mu + (logvar / 2).exp() * noise, picture)
+        hidden = picture.isnan().flatten(1)
+        each = nats(logits.flatten(1), x.flatten(1)).where(hidden, 0.0)
+        q, prior = (
+            Normal(a, (b / 2).exp()) for a, b in ((mu, logvar), (at, width))
+        )
+        return each.sum(1) - kl_divergence(q, prior).sum(1)
+
+    wrong("hidden_bound", text, says="the bound")(hidden_bound)
+
+
+of_logits(
+    "an exponential that overflows", lambda v, x: x * v - v.exp().log1p()
+)
+of_logits(
+    "probabilities, whose logarithm torch cuts off at -100",
+    lambda v, x: (
+        -functional.binary_cross_entropy(v.sigmoid(), x, reduction="none")
+    ),
+)
 
 
 # --- m2_bound ----------------------------------------------------------------

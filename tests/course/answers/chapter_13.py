@@ -899,6 +899,12 @@ def preferred(text, key, says="decide"):
     wrong("equal_time", text, says=says)(timed(stopped, decide))
 
 
+decided(
+    "each seed ahead as well",
+    lambda v: (
+        lead(v) > max(span(v[0]), span(v[1])) and bool((v[0] > v[1]).all())
+    ),
+)
 preferred("the size with the best seed", lambda v: v.max())
 preferred("the size with the best worst seed", lambda v: v.min())
 
@@ -909,6 +915,43 @@ def several():
         return chosen(dict(list(runs.items())[:2]), seconds, stopped)
 
     return timed(stopped, decide)()
+
+
+@wrong("equal_time", "ranges at the end of the runs", says="decide")
+def several():
+    def decide(runs, seconds):
+        found = {k: stopped(run, seconds) for k, run in runs.items()}
+        order = sorted(found, key=lambda k: -found[k].mean())
+        ends = [span(late(runs[size], seconds)) for size in order[:2]]
+        ahead = lead([found[size] for size in order])
+        return order[0] if ahead > max(ends) else 0
+
+    return timed(stopped, decide)()
+
+
+def decided_by(text, choose):
+    """By other scores than those that `score` returns."""
+
+    def score(run, seconds):
+        return choose(run["elbo"][:, :, : passes(run, seconds)])
+
+    wrong("equal_time", text, says="decide")(
+        timed(decide=lambda runs, seconds: chosen(runs, seconds, score))
+    )
+
+
+decided_by(
+    "decides by the step size of the best seed",
+    lambda now: now[now[:, :, -1].amax(1).argmax(), :, -1],
+)
+decided_by(
+    "decides by the step size of most seeds",
+    lambda now: now[now[:, :, -1].argmax(0).mode().values, :, -1],
+)
+decided_by(
+    "decides by the best pass of each seed",
+    lambda now: now.amax(2)[now.amax(2).mean(1).argmax()],
+)
 
 
 @wrong("equal_time", "the place instead of the size", says="decide")

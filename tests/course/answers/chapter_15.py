@@ -1375,6 +1375,13 @@ for _text, _says, _third in (
     ),
     ("kind by kind", "worst kind", each_kind),
     (
+        "two decimals",
+        "worst kind",
+        trusted_by(
+            over=lambda v, c: round(v, 2) > max(0.5, round(c, 2)),
+        ),
+    ),
+    (
         "turned round",
         "worst kind",
         trusted_by(fold=lambda row: min(max(v, 1 - v) for v in row)),
