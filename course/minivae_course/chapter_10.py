@@ -701,7 +701,8 @@ def count_holes(draws: Draws, count_holes: Student) -> None:
     blots = torch.nn.functional.avg_pool2d(noise, 5, 1)[:, 0]
     blots = (0.5 + 2 * blots).clamp(0, 1)
     tiny = draws.uniform(3, 1, 1)
-    for images in (shapes, blots, blots[:1, 3:15, 5:28], tiny):
+    wide, tall = blots[:1, 3:15, 5:28], blots[1:3, 2:28, 7:21]
+    for images in (shapes, blots, wide, tall, tiny):
         mistakes = _hole_mistakes(images)
         equal("the holes", count(images), _holes(images), mistakes, 1e-6)
 

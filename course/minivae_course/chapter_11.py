@@ -1,5 +1,6 @@
 """Checks for chapter 11: a combination of conditions."""
 
+import itertools
 import math
 
 import numpy as np
@@ -97,10 +98,10 @@ def withhold_conditions(draws: Draws, withhold: Student) -> None:
 def _each_entry_by_itself(draws: Draws, hide: Student, share: float) -> None:
     """Withheld entries of one large call do not depend on each other."""
     n = 20_000
-    y = draws.normal(n, 3)
+    y = draws.normal(n, 4)
     unknown = torch.arange(n) % 4 == 0
     y[unknown, 1] = NAN  # not known in the data
-    found = _with_nan("the conditions", hide(y, share), (n, 3))
+    found = _with_nan("the conditions", hide(y, share), (n, 4))
     require(
         bool(found[unknown, 1].isnan().all()),
         "a condition that was NaN before must stay NaN: it is not known",
@@ -113,7 +114,7 @@ def _each_entry_by_itself(draws: Draws, hide: Student, share: float) -> None:
     hidden = hidden[~unknown]
     m = len(hidden)
     slack = 7 * math.sqrt(share * (1 - share) / m)
-    for column in range(3):
+    for column in range(4):
         rate = float(hidden[:, column].double().mean())
         require(
             rate not in (0.0, 1.0),
@@ -129,7 +130,7 @@ def _each_entry_by_itself(draws: Draws, hide: Student, share: float) -> None:
     require(
         all(
             abs(_correlation(hidden[:, i], hidden[:, j])) < limit
-            for i, j in ((0, 1), (0, 2), (1, 2))
+            for i, j in itertools.combinations(range(4), 2)
         ),
         "the conditions of a digit are not withheld independently. Draw a "
         "number for each entry of y, with the shape of y, so that any "

@@ -120,6 +120,12 @@ def _(y, share):
     return y.masked_fill(torch.rand(y.shape, generator=draws) < share, NAN)
 
 
+@wrong("withhold_conditions", "three draws, used again", says="independent")
+def _(y, share):
+    hide = torch.rand(len(y), 3) < share
+    return y.masked_fill(hide[:, torch.arange(y.shape[1]) % 3], NAN)
+
+
 @wrong("withhold_conditions", "exactly the share", says="withh")
 def _(y, share):
     hide = torch.randperm(y.numel()) < round(share * y.numel())
